@@ -1,0 +1,57 @@
+# The commands of this project. Everything is installed into .venv; Python 3.11 or newer, git and make are all it needs.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 5000
+BIN := .venv/bin
+
+.PHONY: run serve test quick check format bench requirements migration clean
+
+run: .venv/runtime  ## start the service: make run PORT=8080
+	@$(BIN)/flask run --host $(HOST) --port $(PORT)
+
+serve: .venv/runtime  ## the server for a long-running install
+	@$(BIN)/waitress-serve --listen=$(HOST):$(PORT) --threads=8 --connection-limit=2000 \
+		--no-clear-untrusted-proxy-headers --call app:create_app
+
+test: .venv/development  ## every test
+	$(BIN)/python -m pytest $(ARGS)
+
+quick: .venv/development  ## the tests that need no other program and break no server
+	$(BIN)/python -m pytest -m "not faults and not ecosystem" $(ARGS)
+
+check: .venv/development  ## format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(MAKE) test
+
+format: .venv/development
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/development  ## the table of the README: about ten minutes
+	$(BIN)/python -m bench $(ARGS)
+
+requirements: .venv/development  ## renew every pin
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt requirements.in
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-dev.txt requirements-dev.in
+
+migration: .venv/development  ## a new schema version from the models: make migration ID=0002 MESSAGE="what changes"
+	rm -f scratch.db
+	$(BIN)/alembic upgrade head
+	$(BIN)/alembic revision --autogenerate --rev-id $(ID) -m "$(MESSAGE)"
+	rm -f scratch.db
+
+clean:  ## what can be made again; never instance/, which holds people's keys
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis node_modules scratch.db
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/runtime: requirements.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/development: .venv/runtime requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

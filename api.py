@@ -1,0 +1,132 @@
+"""Blueprint of /v0/api_keys and /v0/audit: the decorators are a view's contract, its body is one call."""
+
+from typing import Any
+from urllib.parse import quote
+
+from flask import Blueprint, request
+
+from auth import keyring, public, requires, service
+from errors import DuplicateName, ExpiryExceedsCreator, ScopeExceedsCreator, UnknownApiKey
+from keyring import Minted, Page
+from payload import answers, fails, takes_body, takes_query
+from schemas import (
+    AuditEntry,
+    AuditPage,
+    ChangeKey,
+    CreateKey,
+    DeleteKey,
+    Health,
+    Key,
+    KeyPage,
+    MintedKey,
+    NoParameters,
+    RotateKey,
+    nfc,
+)
+
+bp = Blueprint("api", __name__)
+
+
+@bp.post("/v0/api_keys")
+@requires("write")
+@takes_query(NoParameters)
+@takes_body(CreateKey)
+@answers(201, MintedKey, headers=("Location",))
+@fails(DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator)
+def create_api_key(body: dict[str, Any]) -> tuple[Minted, dict[str, str]]:
+    """Mint a key.
+
+    The secret is in this answer and nowhere else. What is minted with a key lies within that key's own limits.
+    """
+    return _with_location(keyring().create(**body))
+
+
+@bp.get("/v0/api_keys")
+@requires("read")
+@takes_query(KeyPage)
+@answers(200, Key, many=True, headers=("Link",))
+def list_api_keys(limit: int, after: int) -> tuple[Any, dict[str, str]]:
+    """List keys in order of creation.
+
+    Follow `Link` with rel="next" to see every key exactly once, whatever is created or deleted meanwhile.
+    """
+    return _with_next(keyring().page(limit, after), limit, "after")
+
+
+@bp.get("/v0/api_keys/<name>")
+@requires("read")
+@takes_query(NoParameters)
+@answers(200, Key)
+@fails(UnknownApiKey)
+def get_api_key(name: str) -> Any:
+    """Show a key."""
+    return keyring().get(nfc(name))
+
+
+@bp.patch("/v0/api_keys/<name>")
+@requires("write")
+@takes_query(NoParameters)
+@takes_body(ChangeKey)
+@answers(200, Key)
+@fails(UnknownApiKey, DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator)
+def update_api_key(name: str, body: dict[str, Any]) -> Any:
+    """Change a key.
+
+    Only the members that are given change. With a key: both the key as it is and as it would be lie within the limits
+    of the caller's own; disabling needs only the role.
+    """
+    return keyring().update(nfc(name), body)
+
+
+@bp.delete("/v0/api_keys/<name>")
+@requires("write")
+@takes_query(DeleteKey)
+@answers(204)
+@fails(UnknownApiKey)
+def delete_api_key(name: str, cascade: bool) -> None:
+    """Delete a key, with `cascade` also all that was minted with it."""
+    keyring().delete(nfc(name), cascade=cascade)
+
+
+@bp.post("/v0/api_keys/<name>/rotate")
+@requires("write")
+@takes_query(NoParameters)
+@takes_body(RotateKey)
+@answers(201, MintedKey, headers=("Location",))
+@fails(UnknownApiKey, ScopeExceedsCreator, ExpiryExceedsCreator)
+def rotate_api_key(name: str, body: dict[str, Any]) -> tuple[Minted, dict[str, str]]:
+    """Give a key a new secret.
+
+    The key keeps its id and its name. The old secret goes on working for `grace_seconds`; a second rotation ends an
+    earlier grace.
+    """
+    return _with_location(keyring().rotate(nfc(name), **body))
+
+
+@bp.get("/v0/audit")
+@requires("admin")
+@takes_query(AuditPage)
+@answers(200, AuditEntry, many=True, headers=("Link",))
+def list_audit_entries(limit: int, before: int | None) -> tuple[Any, dict[str, str]]:
+    """List what was done to the tenant's keys, newest first. It outlives the keys."""
+    return _with_next(keyring().audit(limit, before), limit, "before")
+
+
+@bp.get("/healthz")
+@public
+@takes_query(NoParameters)
+@answers(200, Health)
+def healthz() -> dict[str, str]:
+    """Say whether the database answers."""
+    service().storage.ping()
+    return {"status": "ok"}
+
+
+def _with_location(minted: Minted) -> tuple[Minted, dict[str, str]]:
+    return minted, {"Location": f"{request.script_root}/v0/api_keys/{quote(minted.name, safe='')}"}
+
+
+def _with_next(page: Page, limit: int, cursor: str) -> tuple[Any, dict[str, str]]:
+    if page.next is None:
+        return page.rows, {}
+    return page.rows, {"Link": f'<{request.script_root}{request.path}?limit={limit}&{cursor}={page.next}>; rel="next"'}

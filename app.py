@@ -1,0 +1,54 @@
+"""Keyhook: API keys for everything a team or a homelab runs. `flask run` is enough to start it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import URL
+
+import api
+import auth
+import cli
+import envelope
+import errors
+import gate
+import openapi
+import settings
+from bootstrap import prepare
+from models import db
+from storage import Storage, engine_options
+
+DEFAULTS: dict[str, Any] = {
+    "KEYHOOK_DATA_DIR": Path(__file__).with_name("instance"),
+    "KEYHOOK_DATABASE_URL": None,  # sqlite:///<data dir>/keyhook.db
+    "KEYHOOK_SECRET_KEY": None,  # the file secret_key in the data dir
+    "KEYHOOK_KEY_PREFIX": "kh",
+    "KEYHOOK_BCRYPT_ROUNDS": 4,
+    "KEYHOOK_TRUSTED_PROXIES": 0,
+}
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """The service, its files made and its schema brought up to date.
+
+    `config` comes before the environment and the defaults, under the same names. Raises StartupError.
+    """
+    app = Flask(__name__, static_folder=None)
+    app.config.from_mapping({**DEFAULTS, **settings.environment(DEFAULTS), **(config or {})})
+    chosen = prepare(settings.load(app.config))
+    app.config["SQLALCHEMY_DATABASE_URI"] = URL.create("sqlite", database=str(chosen.database))
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(chosen.database)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False  # or it would redirect, in HTML
+    envelope.set_up_logging()
+    db.init_app(app)
+    with app.app_context():
+        app.extensions[auth.EXTENSION] = auth.Service(chosen, Storage(db.engine, chosen.database))
+    for part in (errors, auth, cli):
+        part.install(app)
+    for blueprint in (api.bp, gate.bp, openapi.bp):
+        app.register_blueprint(blueprint)
+    app.wsgi_app = envelope.Envelope(app.wsgi_app)  # type: ignore[method-assign]
+    cli.say_how_to_start(app)
+    return app

@@ -1,0 +1,226 @@
+"""Who is calling: the bearer of a request becomes a Principal, or the request is refused (RFC 6750).
+
+`requires` states the role that a route needs, `public` that it needs none, and `guard` refuses every route that states
+neither.
+"""
+
+import ipaddress
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import jwt
+from flask import Flask, Response, current_app, g, request
+
+import credentials
+import keys
+from errors import AuthenticationFailed
+from keyring import Keyring
+from keys import Keys
+from models import timestamp, wire_time
+from principal import ROLES, Origin, Principal
+from settings import Settings
+from storage import Storage
+
+ALGORITHM = "HS256"
+ISSUER = AUDIENCE = "keyhook"
+LEEWAY = 60  # seconds that a clock elsewhere may be ahead (`iat`, `nbf`); `exp` is taken as it is
+MAX_CREDENTIAL = 8192  # characters
+EXTENSION = "keyhook"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Service:
+    """What the parts of the application share; one for each application, under `app.extensions["keyhook"]`."""
+
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        self.settings = settings
+        self.storage = storage
+        self.keys = Keys(storage, settings.key_prefix, settings.bcrypt_rounds)
+
+    def identify(self, credential: str, address: Callable[[], str | None]) -> Principal:
+        """Raises AuthenticationFailed. A good key counts as used, by who is at the address."""
+        if len(credential) > MAX_CREDENTIAL:
+            raise AuthenticationFailed("oversized credential")
+        if not credentials.is_key(credential, self.settings.key_prefix):
+            return read_token(credential, self.settings.secret_key)
+        row, matched = self.keys.check(credential)
+        self.keys.last_use.note(row, address)
+        return Principal(
+            kind="api_key",
+            tenant=row.tenant,
+            owner=row.owner,
+            role=row.role,
+            scopes=tuple(row.scopes.split()),
+            key_id=row.id,
+            key_name=row.name,
+            expires_at=keys.ends_at(row, matched),
+            issued_at=row.created_at,
+            secret_hash=matched,
+        )
+
+    def close(self) -> None:
+        """Closes the database; for tests and tools, since a server just ends."""
+        self.keys.last_use.close()
+        self.storage.close()
+
+    def keyring(self, principal: Principal, origin: Origin) -> Keyring:
+        return Keyring(self.storage, self.keys, principal, origin)
+
+
+def service() -> Service:
+    return current_app.extensions[EXTENSION]  # type: ignore[no-any-return]
+
+
+def make_token(secret: bytes, owner: str, role: str, tenant: str, lifetime: timedelta) -> str:
+    """A JWT for a person (RFC 7519)."""
+    issued = datetime.now(UTC)
+    claims = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": owner,
+        "iat": issued,
+        "exp": issued + lifetime,
+        "role": role,
+        "tenant": tenant,
+    }
+    return jwt.encode(claims, secret, algorithm=ALGORITHM)
+
+
+def read_token(token: str, secret: bytes) -> Principal:
+    """Who a JWT speaks for, checked as RFC 8725 asks: one algorithm, required claims, no header ever followed.
+
+    Raises AuthenticationFailed.
+    """
+    try:
+        claims = jwt.decode(
+            token,
+            secret,
+            algorithms=[ALGORITHM],
+            audience=AUDIENCE,
+            issuer=ISSUER,
+            leeway=LEEWAY,
+            options={"require": ["exp", "iat", "iss", "aud", "sub"]},
+        )
+        if "crit" in jwt.get_unverified_header(token):
+            raise AuthenticationFailed("token with critical extensions")
+        return _person(claims)
+    except jwt.ExpiredSignatureError:
+        raise _expired_token() from None
+    except jwt.InvalidTokenError as error:
+        raise AuthenticationFailed(f"bad token: {type(error).__name__}") from None
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        # A hostile header or claim that the library does not expect, such as one nested too deep.
+        raise AuthenticationFailed(f"bad token: {type(error).__name__}") from None
+
+
+def _person(claims: dict[str, Any]) -> Principal:
+    sub, role, tenant, exp, iat = (claims.get(claim) for claim in ("sub", "role", "tenant", "exp", "iat"))
+    if "tenant" not in claims:
+        tenant = "default"
+    for text in (sub, role, tenant):
+        if not isinstance(text, str) or not text:
+            raise AuthenticationFailed("bad token: a claim is empty or no string")
+        text.encode()  # a lone surrogate is a ValueError
+    if role not in ROLES:
+        raise AuthenticationFailed("bad token: unknown role")
+    for moment in (exp, iat):
+        if isinstance(moment, bool) or not isinstance(moment, int | float):
+            raise AuthenticationFailed("bad token: a time is no number")
+    expires = datetime.fromtimestamp(exp, UTC)
+    if expires <= datetime.now(UTC):
+        raise _expired_token()
+    return Principal(
+        kind="jwt",
+        tenant=tenant,
+        owner=sub,
+        role=role,
+        expires_at=timestamp(expires),
+        issued_at=timestamp(datetime.fromtimestamp(iat, UTC)),
+    )
+
+
+def _expired_token() -> AuthenticationFailed:
+    return AuthenticationFailed("expired token", told="The token has expired")
+
+
+def requires(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """The view needs a bearer with at least this role; it finds them in `g.principal`."""
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            authenticate(bearer()).require_role(role)
+            return view(*args, **kwargs)
+
+        guarded.access = role  # type: ignore[attr-defined]
+        return guarded
+
+    return decorate
+
+
+def public(view: Callable[P, R]) -> Callable[P, R]:
+    """The view needs no credential."""
+    view.access = "public"  # type: ignore[attr-defined]
+    return view
+
+
+def guard() -> None:
+    """Before every request: a route that states no access is a fault of ours and answers nothing."""
+    if request.endpoint is not None and not hasattr(current_app.view_functions[request.endpoint], "access"):
+        raise LookupError(f"the route {request.url_rule} states no access")
+
+
+def bearer() -> str | None:
+    """The token of the Authorization header (RFC 6750 section 2.1), the scheme in any case, or None."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip(" ") if scheme.lower() == "bearer" and token.strip(" ") else None
+
+
+def authenticate(credential: str | None) -> Principal:
+    """Raises AuthenticationFailed."""
+    if credential is None:
+        raise AuthenticationFailed("no credential", sent=False)
+    principal = service().identify(credential, client_address)
+    g.principal = principal
+    request.environ["keyhook.who"] = f"{principal.kind}:{principal.key_name or principal.owner}"
+    return principal
+
+
+def keyring() -> Keyring:
+    """The keys of the caller's tenant, as the caller may see and change them."""
+    return service().keyring(g.principal, Origin(client_address(), request.environ["keyhook.request_id"]))
+
+
+def client_address() -> str | None:
+    """The client, seen from behind KEYHOOK_TRUSTED_PROXIES proxies: counted from the right of `X-Forwarded-For`.
+
+    The left of that header is whatever the client sent. One that is shorter or holds no address there says nothing:
+    then it is the peer's address.
+    """
+    proxies = service().settings.trusted_proxies
+    peer: str | None = request.environ.get("REMOTE_ADDR")
+    if proxies:
+        hops = request.headers.get("X-Forwarded-For", "").split(",")
+        if len(hops) >= proxies:
+            try:
+                return str(ipaddress.ip_address(hops[-proxies].strip()))
+            except ValueError:
+                pass
+    return peer
+
+
+def tell_expiry(response: Response) -> Response:
+    """After every request: the holder of a key that will expire learns when."""
+    principal: Principal | None = g.get("principal")
+    if principal is not None and principal.kind == "api_key" and principal.expires_at:
+        response.headers["Keyhook-Key-Expires"] = wire_time(principal.expires_at)
+    return response
+
+
+def install(app: Flask) -> None:
+    app.before_request(guard)
+    app.after_request(tell_expiry)

@@ -1,0 +1,335 @@
+"""`flask token`, `flask keys ...`, `flask backup`: the same functions as the API, for who holds the machine.
+
+What a script wants is alone on stdout, all else on stderr. Exit status: 1 for a refusal, 2 for what cannot be parsed.
+"""
+
+import getpass
+import json
+import os
+import re
+import shlex
+import shutil
+import sqlite3
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from flask import Flask
+from flask.cli import AppGroup, with_appcontext
+from marshmallow import ValidationError as SchemaError
+from sqlalchemy import select
+
+import auth
+import keys
+from bootstrap import sync_directory
+from credentials import redact
+from errors import AuthenticationFailed, KeyhookError
+from keyring import Keyring
+from models import api_keys, timestamp, wire_time
+from principal import Origin, Principal
+from schemas import MAX_PAGE, CreateKey, Key, RotateKey, nfc
+from storage import connect
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
+SPANS = [("year", 31557600), ("month", 2629800), ("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)]
+
+
+class Duration(click.ParamType):
+    """A number and one of s, m, h, d, w."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        match = re.fullmatch(r"([0-9]{1,9})([smhdw])", value)
+        if match is None:
+            self.fail(f"{value!r} is no duration: write a number and one of s m h d w, as in 90d", param, ctx)
+        return timedelta(seconds=int(match[1]) * UNITS[match[2]])
+
+
+group = AppGroup("keys", help="Make, show and change API keys.")
+tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose keys.")
+
+
+def command(name: str) -> Any:
+    """A command of `flask keys`: takes --tenant, passes a Keyring first, and ends with status 1 on a refusal."""
+
+    def decorate(function: Any) -> Any:
+        @group.command(name)
+        @tenant_option
+        @wraps(function)
+        def run(tenant: str, **arguments: Any) -> Any:
+            with refusals():
+                return function(operator(tenant), **arguments)
+
+        return run
+
+    return decorate
+
+
+@click.command("token")
+@click.option("--owner", default=None, help="Who the token speaks for; your login name if left out.")
+@click.option("--role", type=click.Choice(["read", "write", "admin"]), default="admin", show_default=True)
+@tenant_option
+@click.option("--expires-in", type=Duration(), default="1h", show_default=True)
+@with_appcontext
+def token(owner: str | None, role: str, tenant: str, expires_in: timedelta) -> None:
+    """Print a JWT for a person."""
+    with refusals():
+        for option, value in (("--owner", owner), ("--tenant", tenant)):
+            if value is not None:
+                require_text(option, value)
+        secret = auth.service().settings.secret_key
+        made = auth.make_token(secret, login_name() if owner is None else owner, role, tenant, _in_reach(expires_in))
+        click.echo(made)
+
+
+@command("create")
+@click.argument("name")
+@click.option("--role", help="read or write; write if left out.")
+@click.option("--scope", "scopes", multiple=True, help="What the key may do elsewhere; may be repeated.")
+@click.option("--expires-in", type=Duration(), help="For ever if left out.")
+@click.option("--owner", help="The person behind it; your login name if left out.")
+@click.option("--description")
+def create(keyring: Keyring, owner: str | None, expires_in: timedelta | None, **given: Any) -> None:
+    """Mint a key and print it: this is the only time it is shown."""
+    if owner is not None:
+        require_text("--owner", owner)
+    fields = {member: value for member, value in given.items() if value is not None}
+    fields["scopes"] = list(fields["scopes"])
+    if expires_in is not None:
+        fields["expires_at"] = timestamp(datetime.now(UTC) + _in_reach(expires_in))
+    click.echo(keyring.create(owner=owner, **CreateKey().load(fields)).api_key)
+
+
+@command("list")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def list_keys(keyring: Keyring, as_json: bool) -> None:
+    """Show all keys, without their secrets."""
+    rows = list(_every_row(keyring))
+    if as_json:
+        click.echo(json.dumps(Key(many=True).dump(rows), indent=2, ensure_ascii=False))
+    else:
+        for line in table(rows):
+            click.echo(line)
+
+
+@command("rotate")
+@click.argument("name")
+@click.option("--grace", type=Duration(), default="0s", help="How long the old secret goes on working.")
+def rotate(keyring: Keyring, name: str, grace: timedelta) -> None:
+    """Give a key a new secret and print it."""
+    rotation = RotateKey().load({"grace_seconds": int(grace.total_seconds())})
+    click.echo(keyring.rotate(nfc(name), **rotation).api_key)
+
+
+@command("disable")
+@click.argument("name")
+def disable(keyring: Keyring, name: str) -> None:
+    """Refuse a key until it is enabled again."""
+    keyring.update(nfc(name), {"disabled": True})
+
+
+@command("enable")
+@click.argument("name")
+def enable(keyring: Keyring, name: str) -> None:
+    """Accept a disabled key again."""
+    keyring.update(nfc(name), {"disabled": False})
+
+
+@command("delete")
+@click.argument("name")
+@click.option("--cascade", is_flag=True, help="Also every key that was minted with it, and theirs.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(keyring: Keyring, name: str, cascade: bool, yes: bool) -> None:
+    """Delete a key for good."""
+    if not yes:
+        keyring.get(nfc(name))
+        if not sys.stdin.isatty():
+            raise click.ClickException("there is no terminal to ask on: say --yes")
+        what = f"{name!r} and every key that was minted with it" if cascade else repr(name)
+        click.confirm(f"Delete {what}?", abort=True, err=True)
+    keyring.delete(nfc(name), cascade=cascade)
+
+
+@command("inspect")
+def inspect(keyring: Keyring) -> None:
+    """Read a key on stdin and say which it is, without printing it."""
+    row, matched = auth.service().keys.find(sys.stdin.readline().strip())
+    if row.tenant != keyring.tenant:
+        raise AuthenticationFailed("unknown key")
+    click.echo(f"{row.name}: {keys.status(row)}, role {row.role}, owner {row.owner}, expires {in_words(row.expires_at)}")
+    if matched != row.secret_hash:
+        click.echo(f"an earlier secret, good until {wire_time(row.previous_until)}", err=True)
+
+
+@click.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@with_appcontext
+def backup(file: Path) -> None:
+    """Copy the database to FILE while the service runs. An existing FILE is refused."""
+    part = file.with_name(f"{file.name}.part-{os.getpid()}")
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            _copy(auth.service().settings.database, part)
+            os.link(part, file)  # refuses, at once and for good, to replace what is there
+        finally:
+            part.unlink()
+        sync_directory(file.absolute().parent)
+    except FileExistsError:
+        raise click.ClickException(f"{file} exists already") from None
+    except OSError as error:
+        raise click.ClickException(f"{file} cannot be written: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise click.ClickException(f"the database cannot be copied: {error}") from None
+
+
+def operator(tenant: str) -> Keyring:
+    """The keys of a tenant in the hands of whoever sits at the terminal: no limits but the rules."""
+    require_text("--tenant", tenant)
+    return auth.service().keyring(Principal("cli", tenant, login_name(), "admin"), Origin())
+
+
+def login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number without a name
+        return str(os.getuid())
+
+
+def require_text(option: str, value: str) -> None:
+    if not value.strip() or not value.isprintable():
+        raise click.ClickException(f"{option}: must be printable and not empty")
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Errors of ours as one line and exit status 1."""
+    try:
+        yield
+    except SchemaError as error:
+        messages: Any = error.normalized_messages()
+        raise click.ClickException(redact(_one_line(messages))) from None
+    except AuthenticationFailed as error:
+        raise click.ClickException(error.reason) from None
+    except KeyhookError as error:
+        why = error.reason or (json.dumps(error.details, ensure_ascii=False) if error.details else "")
+        raise click.ClickException(redact(f"{error.text}{': ' if why else ''}{why}")) from None
+
+
+def table(rows: list[Any], width: int | None = None) -> Iterator[str]:
+    """Lines that fit the terminal, by default 80 columns: the name gives way, the rest stays whole."""
+    width = width or shutil.get_terminal_size((80, 24)).columns
+    lines = [("NAME", "ROLE", "STATUS", "EXPIRES", "LAST USED", "OWNER")]
+    for row in rows:
+        used = in_words(row.last_used_at)
+        lines.append((row.name, row.role, keys.status(row), in_words(row.expires_at), used, row.owner))
+    fixed = [max(len(line[column]) for line in lines) for column in range(1, 5)]
+    room = max(16, width - sum(fixed) - 2 * 5)
+    owner = min(max(cells(line[5]) for line in lines), max(5, room // 3))
+    name = min(max(cells(line[0]) for line in lines), room - owner)
+    for line in lines:
+        widths = [name, *fixed, owner]
+        yield "  ".join(fit(cell, size) for cell, size in zip(line, widths, strict=True)).rstrip()
+
+
+def in_words(moment: str | None) -> str:
+    """`in 3 days`, `2 hours ago`, `never`."""
+    if moment is None:
+        return "never"
+    seconds = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
+    for unit, size in SPANS:
+        if abs(seconds) > size * 0.99:
+            count = round(abs(seconds) / size)
+            span = f"{count} {unit}{'s' if count > 1 else ''}"
+            return f"in {span}" if seconds > 0 else f"{span} ago"
+    return "now"
+
+
+def cells(text: str) -> int:
+    """Columns that a text takes on a terminal."""
+    return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
+
+
+def fit(text: str, width: int) -> str:
+    """The text in exactly so many columns, cut with an ellipsis."""
+    if cells(text) > width:
+        while cells(text) > width - 1:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (width - cells(text))
+
+
+def say_how_to_start(app: Flask) -> None:
+    """On the terminal of a server that has no keys yet. Silent under every other command."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.info_name != "run":
+        return
+    with app.app_context():
+        if auth.service().storage.first(select(api_keys.c.seq).limit(1)) is not None:
+            return
+    host, port = (context.params["host"], context.params["port"]) if context else ("127.0.0.1", 5000)
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  (any address is no address to call)
+    click.echo(HOW_TO_START.format(flask=_flask_command(), host=host, port=port), err=True)
+
+
+HOW_TO_START = """
+There are no keys yet. To make the first one, in another terminal:
+
+  TOKEN=$({flask} token)
+  curl -X POST http://{host}:{port}/v0/api_keys \\
+       -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
+       -d '{{"name": "laptop"}}'
+
+or without the server: {flask} keys create laptop
+"""
+
+
+def _flask_command() -> str:
+    """How the reader would call this very command, from the same directory."""
+    program = sys.argv[0] if os.path.basename(sys.argv[0]) == "flask" else "flask"
+    if program == shutil.which("flask"):
+        program = "flask"
+    given = [f"{name}={os.environ[name]}" for name in ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL") if name in os.environ]
+    return shlex.join([*given, program])
+
+
+def _every_row(keyring: Keyring) -> Iterator[Any]:
+    after: int | None = 0
+    while after is not None:
+        rows, after = keyring.page(MAX_PAGE, after)
+        yield from rows
+
+
+def _copy(database: Path, target: Path) -> None:
+    with closing(connect(database)) as source, closing(connect(target)) as copy:
+        source.backup(copy)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _in_reach(span: timedelta) -> timedelta:
+    try:
+        datetime.now(UTC) + span
+    except OverflowError:
+        raise click.ClickException("that is beyond the year 9999") from None
+    if not span:
+        raise click.ClickException("--expires-in: must be longer than nothing")
+    return span
+
+
+def _one_line(messages: dict[str, Any]) -> str:
+    return "; ".join(f"{name}: {json.dumps(what, ensure_ascii=False)}" for name, what in messages.items())
+
+
+def install(app: Flask) -> None:
+    for entry in (token, group, backup):
+        app.cli.add_command(entry)

@@ -1,0 +1,62 @@
+"""The text of a credential: how an API key is written, read and kept out of every log. A leaf: no database, no hash.
+
+    kh_<32 hex: the key's id>_<43 of [0-9A-Za-z], 256 bits><8 hex: CRC-32 of everything before it>
+
+One word, so that a double click selects it and a secret scanner finds it; the checksum refuses a mistyped key before
+the database is asked. It is no protection against an attacker, who can compute it: that is what the 256 bits are for.
+"""
+
+import re
+import secrets
+import string
+import zlib
+from typing import NamedTuple
+
+ALPHABET = string.digits + string.ascii_letters
+SECRET_LENGTH = 43  # 62 ** 43 > 2 ** 256
+PREFIX = re.compile(r"[a-z][a-z0-9]{1,9}")
+
+_KEY = re.compile(r"(?P<prefix>[a-z][a-z0-9]{1,9})_(?P<id>[0-9a-f]{32})_(?P<secret>[0-9A-Za-z]{43})(?P<crc>[0-9a-f]{8})")
+# Wider than a valid credential on purpose: one that lost its last characters is still most of a secret.
+_LEAK = re.compile(r"[0-9a-f]{32}_[0-9a-z]{8,}|e[3wy][\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?", re.IGNORECASE | re.ASCII)
+_SHORTEST_LEAK = 19
+
+
+class ParsedKey(NamedTuple):
+    id: str
+    secret: str
+
+
+def new_secret() -> str:
+    """43 characters that carry 256 bits from the operating system's generator."""
+    return "".join([secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH)])
+
+
+def write_key(prefix: str, key_id: str, secret: str) -> str:
+    """The key as its holder sees it; `key_id` in the canonical form of a UUID."""
+    head = f"{prefix}_{key_id.replace('-', '')}_{secret}"
+    return f"{head}{zlib.crc32(head.encode()):08x}"
+
+
+def read_key(text: str) -> ParsedKey | None:
+    """The id (a canonical UUID) and the secret, or None for what is not written like a key."""
+    match = _KEY.fullmatch(text)
+    if match is None or zlib.crc32(text[:-8].encode()) != int(match["crc"], 16):
+        return None
+    hexes = match["id"]
+    return ParsedKey(f"{hexes[:8]}-{hexes[8:12]}-{hexes[12:16]}-{hexes[16:20]}-{hexes[20:]}", match["secret"])
+
+
+def is_key(text: str, prefix: str) -> bool:
+    """Whether a credential is to be read as an API key; anything else is a JWT."""
+    return text.startswith(f"{prefix}_") or _KEY.fullmatch(text) is not None
+
+
+def has_credential(text: str) -> bool:
+    """Whether an API key or a JWT, or most of one, stands anywhere in the text."""
+    return len(text) >= _SHORTEST_LEAK and _LEAK.search(text) is not None
+
+
+def redact(text: str) -> str:
+    """The text with every credential in it, or what is left of one, replaced."""
+    return _LEAK.sub("[redacted]", text) if len(text) >= _SHORTEST_LEAK else text

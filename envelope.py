@@ -1,0 +1,102 @@
+"""What every response carries and every request leaves behind: its id, the security headers, one line in the log.
+
+A WSGI middleware rather than Flask's hooks, so that nothing the application ever answers can do without.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from credentials import has_credential, redact
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger("keyhook")
+
+API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Frame-Options", "DENY"),  # frame-ancestors for what predates it
+]
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class Envelope:
+    """Views leave what it needs in the environ: `keyhook.who`, `keyhook.reason` (of a refusal) and `keyhook.policy`."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        started = time.perf_counter()
+        request_id = environ["keyhook.request_id"] = _request_id(environ.get("HTTP_X_REQUEST_ID"))
+        sent = ""
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal sent
+            sent = status[:3]
+            headers += HEADERS
+            headers.append(("X-Request-ID", request_id))
+            headers.append(("Content-Security-Policy", environ.get("keyhook.policy", API_POLICY)))
+            if not any(name == "Cache-Control" for name, _ in headers):
+                headers.append(("Cache-Control", "no-store"))
+            return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+
+        body = self._app(environ, start)
+        log.info(
+            "%s %s %s %.1fms who=%s id=%s%s",
+            loggable(environ["REQUEST_METHOD"]),
+            loggable(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), "latin-1"),
+            sent,
+            (time.perf_counter() - started) * 1000,
+            loggable(environ.get("keyhook.who", "-")),
+            request_id,
+            f' reason="{loggable(reason)}"' if (reason := environ.get("keyhook.reason")) else "",
+        )
+        return body
+
+
+def loggable(text: str, encoding: str = "utf-8") -> str:
+    """The text as one piece of a log line: no credential, nothing that could start another line."""
+    text = redact(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return quote(text, safe="/:[]@!$&'()*+,;=~ ", encoding=encoding, errors="replace")
+
+
+def _request_id(given: str | None) -> str:
+    if given and _REQUEST_ID.fullmatch(given) and not has_credential(given):
+        return given
+    return os.urandom(16).hex()
+
+
+def set_up_logging() -> None:
+    """One line a record on stderr, unless the program around has configured the logger already."""
+    if not log.handlers and not logging.getLogger().handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+        log.addHandler(handler)
+        log.propagate = False
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.INFO)
+    # Flask's development server writes its own line for each request, with whatever stood in the path and the query.
+    logging.getLogger("werkzeug").addFilter(_no_access_lines)
+
+
+class RedactingFormatter(logging.Formatter):
+    """The last line of defence: a trace, too, is written without what looks like a credential. Times are UTC."""
+
+    converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+def _no_access_lines(record: logging.LogRecord) -> bool:
+    return " - - [" not in str(record.msg)

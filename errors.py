@@ -1,0 +1,227 @@
+"""Every way a request can be refused, and the one place that renders it.
+
+A leaf: imports nothing of ours. A view never builds an error body; it raises one of these.
+"""
+
+import json
+import logging
+from typing import Any, ClassVar
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+log = logging.getLogger("keyhook")
+
+
+class StartupError(SystemExit):
+    """A setting or a file that the service refuses to start with.
+
+    A SystemExit with a text: whichever server loads the app prints that one line and ends with status 1.
+    """
+
+
+class KeyhookError(Exception):
+    """Base of what a client can be told: an HTTP status, an `error_code`, a message and its details."""
+
+    status: ClassVar[int] = 500
+    message: ClassVar[str] = "The service failed to answer this request"
+
+    def __init__(self, details: Any = None, message: str | None = None) -> None:
+        super().__init__(message or self.message)
+        self.details = details
+        self.text = message or self.message
+        self.headers: dict[str, str] = {}
+
+    @classmethod
+    def code(cls) -> str:
+        """The `error_code` on the wire: the name of the class."""
+        return cls.__name__
+
+    @property
+    def reason(self) -> str | None:
+        """Why, for the log alone."""
+        return None
+
+    def body(self) -> dict[str, Any]:
+        return {"message": self.text, "error_code": self.code(), "details": self.details}
+
+
+class InternalServerError(KeyhookError):
+    """A fault of ours; the trace is in the log and nowhere else."""
+
+
+class MalformedBody(KeyhookError):
+    status = 400
+    message = "The body is not one JSON object in UTF-8"
+
+
+class BadRequest(KeyhookError):
+    status = 400
+    message = "The request could not be understood"
+
+
+class ValidationError(KeyhookError):
+    """Details: `{field: [what is wrong, ...]}`."""
+
+    status = 400
+    message = "The request is not valid"
+
+
+class InvalidRequest(ValidationError):
+    """The error of RFC 7662 section 2.1 by way of RFC 6749 section 5.2, beside our own three members."""
+
+    @classmethod
+    def code(cls) -> str:
+        return ValidationError.code()
+
+    def body(self) -> dict[str, Any]:
+        return {"error": "invalid_request", **super().body()}
+
+
+class AuthenticationFailed(KeyhookError):
+    """No credential or one that is not good (RFC 6750 section 3).
+
+    `why` goes to the log. `told` goes to the client as well, so it is set only for one who holds the right secret.
+    """
+
+    status = 401
+    message = "A valid credential is required"
+    CHALLENGE: ClassVar[str] = 'Bearer realm="keyhook"'
+
+    def __init__(self, why: str, *, sent: bool = True, told: str | None = None) -> None:
+        text = told or ("The credential is not valid" if sent else None)
+        super().__init__(None, text)
+        self._why = why
+        challenge = self.CHALLENGE
+        if sent:
+            challenge += f', error="invalid_token", error_description="{text}"'
+        self.headers["WWW-Authenticate"] = challenge
+
+    @property
+    def reason(self) -> str:
+        return self._why
+
+
+class InsufficientPermissions(KeyhookError):
+    status = 403
+    message = "The role is too low"
+
+    def __init__(self, *, required: str, actual: str) -> None:
+        super().__init__({"required": required, "actual": actual})
+        self.headers["WWW-Authenticate"] = f'{AuthenticationFailed.CHALLENGE}, error="insufficient_scope"'
+
+
+class InsufficientScope(KeyhookError):
+    status = 403
+    message = "A scope is missing"
+
+    def __init__(self, *, required: list[str], missing: list[str]) -> None:
+        super().__init__({"required": required, "missing": missing})
+        self.headers["WWW-Authenticate"] = f'{AuthenticationFailed.CHALLENGE}, error="insufficient_scope"'
+
+
+class ExceedsCreator(KeyhookError):
+    status = 403
+
+    def __init__(self, *, requested: Any, creator: Any) -> None:
+        super().__init__({"requested": requested, "creator": creator})
+
+
+class ScopeExceedsCreator(ExceedsCreator):
+    message = "A key can give only scopes that it has itself"
+
+
+class ExpiryExceedsCreator(ExceedsCreator):
+    message = "A key can give no life longer than its own"
+
+
+class UnknownApiKey(KeyhookError):
+    status = 404
+    message = "No API key has this name"
+
+    def __init__(self, name: str) -> None:
+        super().__init__({"name": name})
+
+
+class NotFound(KeyhookError):
+    status = 404
+    message = "No such route"
+
+
+class MethodNotAllowed(KeyhookError):
+    status = 405
+    message = "This route does not take that method"
+
+    def __init__(self, allow: list[str]) -> None:
+        super().__init__()
+        self.headers["Allow"] = ", ".join(sorted(allow))
+
+
+class DuplicateName(KeyhookError):
+    status = 409
+    message = "An entity with this name already exists"
+
+
+class PayloadTooLarge(KeyhookError):
+    status = 413
+    message = "The body is larger than 64 KiB"
+
+
+class UnsupportedMediaType(KeyhookError):
+    status = 415
+    message = "The body must be application/json in UTF-8, without a Content-Encoding"
+
+
+class DatabaseUnavailable(KeyhookError):
+    """The database is locked, full, read-only or gone. `why` goes to the log alone."""
+
+    status = 503
+    message = "The database does not answer at the moment"
+    RETRY_AFTER: ClassVar[int] = 5  # seconds
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self._why = why
+        self.headers["Retry-After"] = str(self.RETRY_AFTER)
+
+    @property
+    def reason(self) -> str:
+        return self._why
+
+
+def install(app: Flask) -> None:
+    """Sends every exception of the application through the one renderer."""
+    app.register_error_handler(KeyhookError, render)
+    app.register_error_handler(HTTPException, lambda error: render(translate(error)))
+    app.register_error_handler(Exception, _crash)
+
+
+def render(error: KeyhookError) -> Response:
+    """The answer to a request that was refused."""
+    if error.reason:
+        request.environ["keyhook.reason"] = error.reason
+    if isinstance(error, DatabaseUnavailable):
+        log.error("database unavailable: %s", error.reason)
+    response = Response(json.dumps(error.body(), ensure_ascii=False), error.status, mimetype="application/json")
+    response.headers.update(error.headers)
+    return response
+
+
+def translate(error: HTTPException) -> KeyhookError:
+    """What the framework refused, in our own terms."""
+    if error.code == 404:
+        return NotFound()
+    if error.code == 405:
+        return MethodNotAllowed(list(getattr(error, "valid_methods", None) or []))
+    if error.code == 413:
+        return PayloadTooLarge()
+    if error.code == 415:
+        return UnsupportedMediaType()
+    if error.code is not None and error.code < 500:
+        return BadRequest()
+    return InternalServerError()
+
+
+def _crash(error: Exception) -> Response:
+    log.error("unhandled error", exc_info=error)
+    return render(InternalServerError())

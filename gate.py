@@ -1,0 +1,109 @@
+"""Blueprint of /v0/auth and /v0/introspect: everything else that runs asks here whether a key is good. The hot path."""
+
+import json
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+from flask import Blueprint, Response, g, request
+from flask.blueprints import BlueprintSetupState
+from werkzeug.routing import Rule
+
+from auth import ISSUER, authenticate, bearer, client_address, public, requires, service
+from errors import AuthenticationFailed, InsufficientPermissions, InsufficientScope, InvalidRequest, MethodNotAllowed
+from payload import answers, fails, promises, takes_form
+from principal import Principal
+from schemas import AuthQuery, Identity, Introspection, IntrospectionRequest
+
+bp = Blueprint("gate", __name__)
+
+REFUSED_METHODS = ("CONNECT", "TRACE")
+METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]  # what the Allow header and the document list
+IDENTITY_HEADERS = ("Remote-User", "Remote-Groups", "Keyhook-Key-Id", "Keyhook-Key-Name", "Keyhook-Role", "Keyhook-Tenant")
+HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+
+_identity = Identity()
+
+
+@public  # it identifies by itself: only here is X-API-Key read
+@promises(200, Identity, headers=IDENTITY_HEADERS, query=AuthQuery)
+@fails(AuthenticationFailed, InsufficientPermissions, InsufficientScope)
+def auth() -> Response:
+    """Say whether a credential is good, for a reverse proxy.
+
+    The credential is read from `X-API-Key` first, then from `Authorization: Bearer`. Every `scope` is needed, and at
+    least the `role`. The identity headers are always all there, empty where there is nothing to say, so that a proxy
+    overwrites whatever the client sent under these names.
+    """
+    if request.method in REFUSED_METHODS:
+        raise MethodNotAllowed(METHODS)
+    principal = authenticate(request.headers.get("X-API-Key", "").strip() or bearer())
+    if request.query_string:
+        for role in request.args.getlist("role"):
+            principal.require_role(role)
+        principal.require_scopes(request.args.getlist("scope"))
+    body, headers = _rendered(principal)
+    return Response(body, 200, headers, content_type="application/json")
+
+
+@bp.record
+def _any_method(state: BlueprintSetupState) -> None:
+    """A rule without methods matches them all, those that nobody has thought of yet included."""
+    state.app.url_map.add(Rule("/v0/auth", endpoint="gate.auth"))
+    state.app.view_functions["gate.auth"] = auth
+
+
+@bp.post("/v0/introspect")
+@requires("read")
+@takes_form(IntrospectionRequest)
+@answers(200, Introspection)
+@fails(InvalidRequest)
+def introspect(form: dict[str, str]) -> dict[str, Any]:
+    """Say what a token stands for (RFC 7662).
+
+    `{"active": false}` is all that is said of a token that is not good, or of another tenant.
+    """
+    try:
+        found = service().identify(form["token"], client_address)
+    except AuthenticationFailed:
+        return {"active": False}
+    return _described(found) if found.tenant == g.principal.tenant else {"active": False}
+
+
+@lru_cache(maxsize=2048)
+def _rendered(principal: Principal) -> tuple[bytes, list[tuple[str, str]]]:
+    """The answer for a principal: a function of what was just read, so remembering it serves nothing stale."""
+    values = (
+        principal.owner,
+        ",".join(principal.scopes),
+        principal.key_id or "",
+        principal.key_name or "",
+        principal.role,
+        principal.tenant,
+    )
+    headers = [(name, quote(value, safe=HEADER_SAFE)) for name, value in zip(IDENTITY_HEADERS, values, strict=True)]
+    return json.dumps(_identity.dump(principal), ensure_ascii=False).encode(), headers
+
+
+def _described(principal: Principal) -> dict[str, Any]:
+    described = {
+        "active": True,
+        "scope": " ".join(principal.scopes) or None,
+        "client_id": principal.key_id,
+        "username": principal.owner,
+        "token_type": "Bearer",
+        "exp": _seconds(principal.expires_at),
+        "iat": _seconds(principal.issued_at),
+        "sub": principal.owner,
+        "iss": ISSUER,
+        "jti": principal.key_id,
+        "tenant": principal.tenant,
+        "role": principal.role,
+        "key_name": principal.key_name,
+    }
+    return {member: value for member, value in described.items() if value is not None}
+
+
+def _seconds(moment: str | None) -> int | None:
+    return int(datetime.fromisoformat(moment).timestamp()) if moment else None

@@ -1,0 +1,230 @@
+"""All that can be done with the keys of one tenant, by one actor. The API and the command line call the same methods.
+
+A Keyring is bound to a tenant when it is made and every statement starts from `_mine` or carries `_tenant`, so no view
+can forget it. A change, its limits and its audit entry are one transaction: what the actor may do is read again inside
+it, under the write lock, so a key that was disabled, lowered, rotated away or deleted meanwhile changes nothing more.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, CTE, Row, bindparam, delete, exists, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
+
+import keys
+from credentials import redact
+from errors import AuthenticationFailed, DuplicateName, UnknownApiKey
+from keys import Keys
+from models import api_keys, audit_entries, lineage, now, timestamp
+from principal import Limits, Origin, Principal
+from storage import Storage
+
+_ACTING_KEY = select(api_keys).where(api_keys.c.id == bindparam("key_id"))
+
+
+class Minted(NamedTuple):
+    """A key with its secret: the only moment at which both are in one place."""
+
+    api_key: str
+    id: str
+    name: str
+
+
+class Page(NamedTuple):
+    """Rows, and the cursor of the next page or None when these are the last."""
+
+    rows: Sequence[Row[Any]]
+    next: int | None
+
+
+class Keyring:
+    def __init__(self, storage: Storage, service: Keys, principal: Principal, origin: Origin) -> None:
+        self._storage = storage
+        self._keys = service
+        self._principal = principal
+        self._origin = origin
+        self.tenant = principal.tenant
+        self._mine = select(api_keys).where(api_keys.c.tenant == self.tenant)
+
+    def page(self, limit: int, after: int) -> Page:
+        """Keys in order of creation, from the one after the cursor; the cursor needs no key to be still there."""
+        rows = self._storage.all(self._mine.where(api_keys.c.seq > after).order_by(api_keys.c.seq).limit(limit + 1))
+        return _page(rows, limit, "seq")
+
+    def get(self, name: str) -> Row[Any]:
+        """Raises UnknownApiKey."""
+        row = self._storage.first(self._mine.where(api_keys.c.name == name))
+        if row is None:
+            raise UnknownApiKey(name)
+        return row
+
+    def create(self, name: str, owner: str | None = None, **given: Any) -> Minted:
+        """Mints a key; `given` are `role, scopes, description, expires_at`, each with its default when left out.
+
+        Raises DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed when the acting key has
+        ended meanwhile.
+        """
+        key_id = keys.new_id()
+        secret = self._keys.new_secret()
+        with self._change() as (tx, limits):
+            row = {
+                "id": key_id,
+                "tenant": self.tenant,
+                "name": name,
+                "role": given.get("role", "write"),
+                "scopes": " ".join(given.get("scopes", ())),
+                "description": given.get("description", ""),
+                "owner": owner or self._principal.owner,
+                "created_at": now(),
+                "created_by_key": self._principal.key_id,
+                "expires_at": given.get("expires_at", limits.expires_at if limits else None),
+                "secret_hash": secret.hash,
+            }
+            if limits:
+                limits.require_within(row["scopes"].split(), row["expires_at"])
+            _unique(tx, insert(api_keys), row)
+            if self._principal.key_id:
+                tx.execute(insert(lineage), {"key_id": key_id, "parent_id": self._principal.key_id})
+            shown = {member: row[member] for member in ("role", "scopes", "owner", "expires_at", "created_by_key")}
+            self._record(tx, "key.created", [(key_id, name)], {**shown, "scopes": row["scopes"].split()})
+        return Minted(secret.text(key_id), key_id, name)
+
+    def update(self, name: str, changes: dict[str, Any]) -> Row[Any]:
+        """Changes any of `name, description, role, scopes, expires_at, disabled`; returns the key as it is then.
+
+        Raises UnknownApiKey, DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
+        """
+        if not changes:
+            return self.get(name)
+        values = dict(changes)
+        if "scopes" in values:
+            values["scopes"] = " ".join(values["scopes"])
+        with self._change() as (tx, limits):
+            before = self._find(tx, name)
+            if limits and values != {"disabled": True}:
+                _require_row_within(limits, before)
+                after = {**before._mapping, **values}
+                limits.require_within(after["scopes"].split(), after["expires_at"])
+            changed = {column: value for column, value in values.items() if before._mapping[column] != value}
+            if changed:
+                _unique(tx, update(api_keys).where(api_keys.c.id == before.id).values(changed))
+                details = {column: {"from": before._mapping[column], "to": value} for column, value in changed.items()}
+                self._record(tx, "key.updated", [(before.id, values.get("name", before.name))], details)
+            row = tx.execute(self._mine.where(api_keys.c.id == before.id)).one()
+        return row
+
+    def rotate(self, name: str, grace_seconds: int = 0) -> Minted:
+        """A new secret for the same key. The old one works for `grace_seconds` more; an earlier grace ends.
+
+        Raises UnknownApiKey, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
+        """
+        secret = self._keys.new_secret()
+        with self._change() as (tx, limits):
+            row = self._find(tx, name)
+            if limits:
+                _require_row_within(limits, row)
+            until = timestamp(datetime.now(UTC) + timedelta(seconds=grace_seconds)) if grace_seconds else None
+            values = {
+                "secret_hash": secret.hash,
+                "previous_hash": row.secret_hash if until else None,
+                "previous_until": until,
+            }
+            tx.execute(update(api_keys).where(api_keys.c.id == row.id).values(values))
+            self._record(tx, "key.rotated", [(row.id, row.name)], {"grace_seconds": grace_seconds})
+        return Minted(secret.text(row.id), row.id, row.name)
+
+    def delete(self, name: str, *, cascade: bool = False) -> None:
+        """Deletes a key, with `cascade` also all that was minted with it, and with those, in one transaction.
+
+        Raises UnknownApiKey, AuthenticationFailed.
+        """
+        with self._change() as (tx, _):
+            root = self._find(tx, name)
+            family = _descendants(root.id)
+            if cascade:
+                offspring = tx.execute(self._mine.where(api_keys.c.id.in_(select(family.c.id)), api_keys.c.id != root.id))
+                rows = [(row.id, row.name) for row in offspring]
+                tx.execute(delete(api_keys).where(api_keys.c.id.in_(select(family.c.id))))
+                tx.execute(delete(lineage).where(lineage.c.key_id.in_(select(family.c.id))))
+                self._record(tx, "key.deleted", rows, {"cascade_of": root.id})
+            else:
+                tx.execute(delete(api_keys).where(api_keys.c.id == root.id))
+                child = lineage.alias()
+                childless = ~exists().where(child.c.parent_id == root.id)
+                tx.execute(delete(lineage).where(lineage.c.key_id == root.id, childless))
+            self._record(tx, "key.deleted", [(root.id, root.name)], None)
+
+    def audit(self, limit: int, before: int | None) -> Page:
+        """The tenant's entries, newest first, from the one before the given id."""
+        mine = select(audit_entries).where(audit_entries.c.tenant == self.tenant)
+        if before is not None:
+            mine = mine.where(audit_entries.c.id < before)
+        rows = self._storage.all(mine.order_by(audit_entries.c.id.desc()).limit(limit + 1))
+        return _page(rows, limit, "id")
+
+    @contextmanager
+    def _change(self) -> Iterator[tuple[Connection, Limits | None]]:
+        """A transaction, and the limits of the acting key as they are inside it; None for people, who have none."""
+        with self._storage.write() as tx:
+            yield tx, self._limits(tx) if self._principal.kind == "api_key" else None
+
+    def _limits(self, tx: Connection) -> Limits:
+        row = tx.execute(_ACTING_KEY, {"key_id": self._principal.key_id}).first()
+        if row is None or keys.status(row) != "active" or self._principal.secret_hash not in keys.valid_hashes(row):
+            raise AuthenticationFailed("the acting key ended before the change was made")
+        Principal("api_key", row.tenant, row.owner, row.role).require_role("write")
+        return Limits(frozenset(row.scopes.split()), row.expires_at)
+
+    def _find(self, tx: Connection, name: str) -> Row[Any]:
+        row = tx.execute(self._mine.where(api_keys.c.name == name)).first()
+        if row is None:
+            raise UnknownApiKey(name)
+        return row
+
+    def _record(self, tx: Connection, action: str, subjects: Iterable[tuple[str, str]], details: Any) -> None:
+        actor = self._principal
+        common = {
+            "tenant": self.tenant,
+            "at": now(),
+            "action": action,
+            "actor_kind": actor.kind,
+            "actor_owner": actor.owner,
+            "actor_key_id": actor.key_id,
+            "actor_key_name": actor.key_name,
+            "ip": self._origin.ip,
+            "request_id": self._origin.request_id,
+            "details": redact(json.dumps(details)) if details is not None else None,
+        }
+        entries = [{**common, "key_id": key_id, "key_name": name} for key_id, name in subjects]
+        if entries:
+            tx.execute(insert(audit_entries), entries)
+
+
+def _unique(tx: Connection, statement: Any, row: dict[str, Any] | None = None) -> None:
+    """Executes; the unique constraint on the name decides, and its violation is DuplicateName."""
+    try:
+        tx.execute(statement, row)
+    except IntegrityError as error:
+        if "api_keys.name" in str(error.orig):
+            raise DuplicateName from None
+        raise
+
+
+def _require_row_within(limits: Limits, row: Row[Any]) -> None:
+    limits.require_within(row.scopes.split(), row.expires_at)
+
+
+def _descendants(root: str) -> CTE:
+    """The ids of a key and of all that were minted with it, through keys that are gone as well."""
+    family = select(literal(root).label("id")).cte("family", recursive=True)
+    return family.union(select(lineage.c.key_id).where(lineage.c.parent_id == family.c.id))
+
+
+def _page(rows: Sequence[Row[Any]], limit: int, cursor: str) -> Page:
+    shown = rows[:limit]
+    return Page(shown, getattr(shown[-1], cursor) if len(rows) > limit else None)
+
+

@@ -1,0 +1,188 @@
+"""What a key is: minted, checked, noted as used. The one place that sees a secret."""
+
+import hashlib
+import hmac
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import bcrypt
+from sqlalchemy import Row, bindparam, or_, select, update
+
+import credentials
+from errors import AuthenticationFailed, DatabaseUnavailable
+from models import api_keys, now, timestamp
+from storage import LooseWriter, Storage
+
+MEMORY_SIZE = 16_384  # verified secrets that a process remembers: about 4 MB
+USE_INTERVAL = timedelta(seconds=60)  # between two writes of one key's last use
+USE_PENDING = 10_000  # keys whose use could not be written yet
+USE_RETRY = 0.5  # seconds after a write of uses that failed
+
+_BY_ID = select(api_keys).where(api_keys.c.id == bindparam("key_id"))
+_NOTE_USE = (
+    update(api_keys)
+    .where(
+        api_keys.c.id == bindparam("key_id"),
+        or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < bindparam("due")),
+    )
+    .values(last_used_at=bindparam("at"), last_used_ip=bindparam("ip"))
+)
+
+
+class NewSecret(NamedTuple):
+    """`hash` is what is kept; the rest goes to the holder, once, as the text of the key."""
+
+    prefix: str
+    secret: str
+    hash: str
+
+    def text(self, key_id: str) -> str:
+        return credentials.write_key(self.prefix, key_id, self.secret)
+
+
+class Verifier:
+    """Compares secrets with stored hashes, and remembers which it has seen to match.
+
+    bcrypt at its lowest cost takes about 1 ms. A secret is 256 random bits, which no work factor protects any further,
+    so after one success the process keeps its SHA-256 under the stored hash: never the secret, and worth nothing once
+    the hash has changed. The memory is bounded; the oldest entry goes first.
+    """
+
+    def __init__(self, size: int = MEMORY_SIZE) -> None:
+        self._known: dict[str, bytes] = {}
+        self._size = size
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def match(self, secret: str, hashes: list[str]) -> str | None:
+        """The hash that the secret matches, or None. A hash with a known secret refuses every other without bcrypt."""
+        digest = hashlib.sha256(secret.encode()).digest()
+        for stored in hashes:
+            known = self._known.get(stored)
+            if known is not None and hmac.compare_digest(known, digest):
+                return stored
+        for stored in hashes:
+            if stored not in self._known and bcrypt.checkpw(secret.encode(), stored.encode()):
+                self._remember(stored, digest)
+                return stored
+        return None
+
+    def _remember(self, stored: str, digest: bytes) -> None:
+        with self._lock:
+            while len(self._known) >= self._size:
+                del self._known[next(iter(self._known))]
+            self._known[stored] = digest
+
+
+class LastUse:
+    """Keeps `last_used_at` and `last_used_ip` right to within a minute, at most one write a key a minute.
+
+    A use that cannot be written (the lock is taken, the disk is full) waits for a later request and fails none.
+    """
+
+    def __init__(self, writer: LooseWriter) -> None:
+        self._writer = writer
+        self._pending: dict[str, dict[str, Any]] = {}
+        self._busy = threading.Lock()
+        self._retry_at = 0.0
+
+    def note(self, row: Row[Any], address: Callable[[], str | None]) -> None:
+        """A key was used. `address` is asked only when the use is to be written."""
+        moment = datetime.now(UTC)
+        due = timestamp(moment - USE_INTERVAL)
+        if (row.last_used_at is None or row.last_used_at < due) and len(self._pending) < USE_PENDING:
+            self._pending[row.id] = {"key_id": row.id, "due": due, "at": timestamp(moment), "ip": address()}
+        self.flush()
+
+    def flush(self) -> None:
+        """Tries to write what is pending, without waiting for anyone."""
+        if not self._pending or time.monotonic() < self._retry_at or not self._busy.acquire(blocking=False):
+            return
+        try:
+            uses = list(self._pending.items())
+            self._writer.execute(_NOTE_USE, [use for _, use in uses])
+            for key_id, use in uses:
+                if self._pending.get(key_id) is use:
+                    del self._pending[key_id]
+        except DatabaseUnavailable:
+            self._retry_at = time.monotonic() + USE_RETRY
+        finally:
+            self._busy.release()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Keys:
+    """Mints and checks keys for one service: its prefix, its bcrypt cost, its memory."""
+
+    def __init__(self, storage: Storage, prefix: str, rounds: int) -> None:
+        self.prefix = prefix
+        self.last_use = LastUse(storage.loose_writer())
+        self.verifier = Verifier()
+        self._storage = storage
+        self._rounds = rounds
+
+    def new_secret(self) -> NewSecret:
+        """Takes one bcrypt, so it is made before the write lock is taken."""
+        secret = credentials.new_secret()
+        hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(self._rounds)).decode()
+        return NewSecret(self.prefix, secret, hashed)
+
+    def check(self, text: str) -> tuple[Row[Any], str]:
+        """The row of a good key, read now, and the hash that its secret matched.
+
+        Raises AuthenticationFailed; what is wrong is told only to the holder of the right secret.
+        """
+        row, matched = self.find(text)
+        if row.disabled:
+            raise AuthenticationFailed("disabled key", told="The API key is disabled")
+        if is_expired(row):
+            raise AuthenticationFailed("expired key", told="The API key has expired")
+        return row, matched
+
+    def find(self, text: str) -> tuple[Row[Any], str]:
+        """The same for a key that may be disabled or expired. Raises AuthenticationFailed."""
+        parsed = credentials.read_key(text)
+        if parsed is None:
+            raise AuthenticationFailed("malformed key")
+        row = self._storage.first(_BY_ID, {"key_id": parsed.id})
+        if row is None:
+            raise AuthenticationFailed("unknown key")
+        matched = self.verifier.match(parsed.secret, valid_hashes(row))
+        if matched is None:
+            raise AuthenticationFailed("wrong secret")
+        return row, matched
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def is_expired(row: Row[Any]) -> bool:
+    return row.expires_at is not None and row.expires_at <= now()
+
+
+def status(row: Row[Any]) -> str:
+    """`disabled`, else `expired`, else `active`, as of now."""
+    return "disabled" if row.disabled else "expired" if is_expired(row) else "active"
+
+
+def valid_hashes(row: Row[Any]) -> list[str]:
+    """The hashes whose secrets are good now: the newest, and the one before it while its grace lasts."""
+    if row.previous_until is not None and row.previous_until > now():
+        return [row.secret_hash, row.previous_hash]
+    return [row.secret_hash]
+
+
+def ends_at(row: Row[Any], matched: str) -> str | None:
+    """When a credential ends: with its key, or before that with the grace of a secret that was rotated away."""
+    if matched == row.secret_hash:
+        return row.expires_at  # type: ignore[no-any-return]
+    return min(row.previous_until, row.expires_at or row.previous_until)  # type: ignore[no-any-return]

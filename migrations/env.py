@@ -1,0 +1,20 @@
+"""Runs the migrations: on the connection of a starting service, or for `alembic revision --autogenerate` on a scratch file."""
+
+from alembic import context
+from sqlalchemy import Connection, create_engine
+
+from models import db
+
+
+def run(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=db.metadata, render_as_batch=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    run(given)
+else:
+    with create_engine(context.config.get_main_option("sqlalchemy.url", "sqlite:///scratch.db")).connect() as scratch:
+        run(scratch)

@@ -1,0 +1,79 @@
+"""The tables. No HTTP, no secrets, no queries.
+
+A time is text: RFC 3339 in UTC with microseconds and a `Z`, always 27 characters, so that the order of the text is the
+order of time and the value goes to the wire as it is. `now` and `timestamp` make such a text, `wire_time` shortens it.
+Scopes are one text with a space between each two (the form of RFC 6749 section 3.3).
+"""
+
+from datetime import UTC, datetime
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Boolean, Column, Index, Integer, String, Text, UniqueConstraint, false, text
+
+db = SQLAlchemy()
+
+SCHEMA = "0001"  # the newest migration; a test holds it to migrations/versions
+
+api_keys = db.Table(
+    "api_keys",
+    Column("seq", Integer, primary_key=True),  # the order of creation; AUTOINCREMENT, so never given twice
+    Column("id", String(36), nullable=False, unique=True),
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("role", String(5), nullable=False),
+    Column("scopes", Text, nullable=False, server_default=text("''")),
+    Column("description", Text, nullable=False, server_default=text("''")),
+    Column("owner", Text, nullable=False),
+    Column("created_at", String(27), nullable=False),
+    Column("created_by_key", String(36)),  # no foreign key: it stays when the parent is gone
+    Column("expires_at", String(27)),
+    Column("last_used_at", String(27)),
+    Column("last_used_ip", String(45)),
+    Column("disabled", Boolean, nullable=False, server_default=false()),
+    Column("secret_hash", String(60), nullable=False),
+    Column("previous_hash", String(60)),  # the secret before the last rotation,
+    Column("previous_until", String(27)),  # good until then
+    UniqueConstraint("tenant", "name"),
+    Index("ix_api_keys_tenant_seq", "tenant", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# Which key minted which. Outlives both, so that a cascade reaches past a key that is gone already.
+lineage = db.Table(
+    "lineage",
+    Column("key_id", String(36), primary_key=True),
+    Column("parent_id", String(36), nullable=False, index=True),
+)
+
+audit_entries = db.Table(
+    "audit_entries",
+    Column("id", Integer, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("at", String(27), nullable=False),
+    Column("action", String(20), nullable=False),
+    Column("actor_kind", String(10), nullable=False),
+    Column("actor_owner", Text, nullable=False),
+    Column("actor_key_id", String(36)),
+    Column("actor_key_name", Text),
+    Column("key_id", String(36), nullable=False),
+    Column("key_name", Text, nullable=False),
+    Column("ip", String(45)),
+    Column("request_id", String(128)),
+    Column("details", Text),  # JSON
+    Index("ix_audit_entries_tenant_id", "tenant", "id"),
+    sqlite_autoincrement=True,
+)
+
+
+def timestamp(moment: datetime) -> str:
+    """An aware datetime as the tables hold it."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def now() -> str:
+    return timestamp(datetime.now(UTC))
+
+
+def wire_time(value: str | None) -> str | None:
+    """The same moment without a fraction that is zero."""
+    return value.replace(".000000Z", "Z") if value else None

@@ -1,0 +1,242 @@
+"""A view's contract in its decorators: the query and the body that it takes, what it answers, how it fails.
+
+They do the work (strict reading, schema loading, dumping) and leave themselves on the view, where the OpenAPI document
+finds them: nothing is written twice.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+from urllib.parse import parse_qsl
+
+from flask import Response, request
+from marshmallow import Schema
+from marshmallow import ValidationError as SchemaError
+
+from credentials import redact
+from errors import (
+    InvalidRequest,
+    KeyhookError,
+    MalformedBody,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    ValidationError,
+)
+
+MAX_BODY = 64 * 1024  # bytes
+
+View = Callable[..., Any]
+
+
+@dataclass
+class Contract:
+    """What a view promised; the source of its OpenAPI operation."""
+
+    query: Schema | None = None
+    body: Schema | None = None
+    form: Schema | None = None
+    status: int = 200
+    answer: Schema | None = None
+    headers: list[str] = field(default_factory=list)
+    failures: list[type[KeyhookError]] = field(default_factory=list)
+
+
+def contract(view: View) -> Contract:
+    if not hasattr(view, "contract"):
+        view.contract = Contract()  # type: ignore[attr-defined]
+    return view.contract  # type: ignore[attr-defined,no-any-return]
+
+
+def takes_query(schema: type[Schema]) -> Callable[[View], View]:
+    """Passes the query's parameters as keywords. One that is unknown, repeated or wrong is a ValidationError."""
+    loader = schema()
+
+    def decorate(view: View) -> View:
+        contract(view).query = loader
+
+        @wraps(view)
+        def loading(*args: Any, **kwargs: Any) -> Any:
+            return view(*args, **kwargs, **read_query(loader))
+
+        return loading
+
+    return decorate
+
+
+def takes_body(schema: type[Schema]) -> Callable[[View], View]:
+    """Passes the loaded body as the keyword `body`."""
+    loader = schema()
+
+    def decorate(view: View) -> View:
+        contract(view).body = loader
+
+        @wraps(view)
+        def loading(*args: Any, **kwargs: Any) -> Any:
+            return view(*args, **kwargs, body=read_json(loader))
+
+        return loading
+
+    return decorate
+
+
+def takes_form(schema: type[Schema]) -> Callable[[View], View]:
+    """Passes the loaded members of a form-encoded body as the keyword `form`."""
+    loader = schema(unknown="exclude")
+
+    def decorate(view: View) -> View:
+        contract(view).form = loader
+
+        @wraps(view)
+        def loading(*args: Any, **kwargs: Any) -> Any:
+            return view(*args, **kwargs, form=read_form(loader))
+
+        return loading
+
+    return decorate
+
+
+def answers(
+    status: int, schema: type[Schema] | None = None, *, many: bool = False, headers: tuple[str, ...] = ()
+) -> Callable[[View], View]:
+    """Dumps what the view returns; a view that sets headers returns `(value, headers)`."""
+    dumper = schema(many=many) if schema else None
+
+    def decorate(view: View) -> View:
+        promise = contract(view)
+        promise.status, promise.answer, promise.headers = status, dumper, list(headers)
+
+        @wraps(view)
+        def dumping(*args: Any, **kwargs: Any) -> Response:
+            value = view(*args, **kwargs)
+            extra: dict[str, str] = {}
+            if headers:
+                value, extra = value
+            response = json_response(dumper.dump(value), status) if dumper else no_content()
+            response.headers.update(extra)
+            return response
+
+        return dumping
+
+    return decorate
+
+
+def promises(
+    status: int, schema: type[Schema], *, headers: tuple[str, ...] = (), query: type[Schema] | None = None
+) -> Callable[[View], View]:
+    """For a view that reads its query and renders its answer by itself: the contract alone."""
+
+    def decorate(view: View) -> View:
+        promise = contract(view)
+        promise.status, promise.answer, promise.headers = status, schema(), list(headers)
+        promise.query = query() if query else None
+        return view
+
+    return decorate
+
+
+def fails(*errors: type[KeyhookError]) -> Callable[[View], View]:
+    """Names the refusals that are the view's own; those of its other decorators are known without."""
+
+    def decorate(view: View) -> View:
+        contract(view).failures.extend(errors)
+        return view
+
+    return decorate
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    return Response(json.dumps(value, ensure_ascii=False), status, mimetype="application/json")
+
+
+def no_content() -> Response:
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    return response
+
+
+def read_query(schema: Schema) -> dict[str, Any]:
+    """Raises ValidationError."""
+    given = request.args.to_dict(flat=False)
+    repeated = {name: ["Given more than once."] for name, values in given.items() if len(values) > 1}
+    if repeated:
+        raise ValidationError(_redacted(repeated))
+    return _load(schema, {name: values[0] for name, values in given.items()}, ValidationError)
+
+
+def read_json(schema: Schema) -> dict[str, Any]:
+    """Raises UnsupportedMediaType, PayloadTooLarge, MalformedBody or ValidationError, in this order."""
+    _require_media_type("application/json")
+    raw = read_body()
+    if not raw:
+        raise UnsupportedMediaType
+    return _load(schema, parse_object(raw), ValidationError)
+
+
+def read_form(schema: Schema) -> dict[str, Any]:
+    """Raises UnsupportedMediaType, PayloadTooLarge or InvalidRequest (RFC 6749 section 3.1: no member twice)."""
+    if request.mimetype or request.content_length:
+        _require_media_type("application/x-www-form-urlencoded")
+    pairs = parse_qsl(read_body().decode("utf-8", "replace"), keep_blank_values=True)
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise InvalidRequest(_redacted({name: ["Given more than once."] for name in given if names.count(name) > 1}))
+    return _load(schema, given, InvalidRequest)
+
+
+def read_body() -> bytes:
+    """At most MAX_BODY bytes, however they are framed; raises PayloadTooLarge.
+
+    Counted here rather than by MAX_CONTENT_LENGTH, which can cut a chunked body without a word.
+    """
+    if (request.content_length or 0) > MAX_BODY:
+        raise PayloadTooLarge
+    raw = bytearray()
+    while chunk := request.stream.read(MAX_BODY + 1 - len(raw)):
+        raw += chunk
+        if len(raw) > MAX_BODY:
+            raise PayloadTooLarge
+    return bytes(raw)
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """One JSON object in UTF-8 as RFC 8259 has it, no member twice (RFC 7493). Raises MalformedBody."""
+    try:
+        value = json.loads(raw.decode(), object_pairs_hook=_members_once, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate is no Unicode text
+    except (ValueError, RecursionError):
+        raise MalformedBody from None
+    if not isinstance(value, dict):
+        raise MalformedBody
+    return value
+
+
+def _members_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member stands twice")
+    return members
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _require_media_type(wanted: str) -> None:
+    charset = request.mimetype_params.get("charset", "utf-8")
+    if request.mimetype != wanted or charset.lower() != "utf-8" or "Content-Encoding" in request.headers:
+        raise UnsupportedMediaType
+
+
+def _load(schema: Schema, given: dict[str, Any], refusal: type[ValidationError]) -> dict[str, Any]:
+    try:
+        return schema.load(given)  # type: ignore[no-any-return]
+    except SchemaError as error:
+        raise refusal(_redacted(error.normalized_messages())) from None
+
+
+def _redacted(messages: Any) -> Any:
+    """The names in it are the client's own words, so one of them may be a credential."""
+    return json.loads(redact(json.dumps(messages)))

@@ -1,0 +1,290 @@
+"""What comes in and what goes out. Pure: no session, no request, no database.
+
+What comes in is checked here and nowhere else; a member that is not listed is an error (marshmallow's RAISE). What goes
+out is also the source of /openapi.json, so every field carries its own description.
+"""
+
+import json
+import re
+import unicodedata
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+import keys
+from models import now, timestamp, wire_time
+
+SCOPE = r"^[A-Za-z0-9][A-Za-z0-9:._/-]{0,63}\Z"
+MAX_NAME, MAX_SCOPES, MAX_DESCRIPTION = 100, 50, 500  # characters, items, characters
+MAX_PAGE = 1000
+MAX_GRACE = 30 * 24 * 3600  # seconds
+MAX_CURSOR = 2**63 - 1
+
+_RFC3339 = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
+EXAMPLE_ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
+EXAMPLE_KEY = "kh_" + "0b8f7a527f554d0c9b0a3f6f0f6f2a11" + "_" + "0" * 43 + "9c18f6b2"
+
+
+def nfc(text: str) -> str:
+    """The form in which names are kept, compared and answered."""
+    return unicodedata.normalize("NFC", text)
+
+
+class Name(fields.String):
+    """A key's name: 1 to 100 printable characters after NFC, no `/`, no white space at either end, not `.` or `..`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        name = nfc(super()._deserialize(value, attr, data, **kwargs))
+        if not 1 <= len(name) <= MAX_NAME:
+            raise ValidationError(f"Length must be between 1 and {MAX_NAME}.")
+        if not name.isprintable():
+            raise ValidationError("Must be printable.")
+        if "/" in name or name in (".", ".."):
+            raise ValidationError("Must not contain a slash nor be a dot segment.")
+        if name != name.strip():
+            raise ValidationError("Must not begin or end with white space.")
+        return name
+
+
+class Timestamp(fields.Field[str]):
+    """RFC 3339 with any offset on the way in, UTC with a `Z` on the way out."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+            raise ValidationError("Not a valid RFC 3339 timestamp with an offset.")
+        try:
+            return timestamp(datetime.fromisoformat(value.upper()).astimezone(UTC))
+        except (ValueError, OverflowError):
+            raise ValidationError("Not a valid RFC 3339 timestamp with an offset.") from None
+
+    def _serialize(self, value: str | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return wire_time(value)
+
+
+class Scopes(fields.List):
+    """On the way out: from the text of the table, or from a sequence."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> list[str]:
+        return value.split() if isinstance(value, str) else list(value or ())
+
+
+class WholeNumber(fields.Integer):
+    """From a query: digits and nothing else."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,19}", value):
+            raise ValidationError("Not a whole number.")
+        return super()._deserialize(value, attr, data, **kwargs)  # type: ignore[return-value]
+
+
+class Flag(fields.Boolean):
+    """From a query: `true` or `false`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if value not in ("true", "false"):
+            raise ValidationError("Must be true or false.")
+        return bool(value == "true")
+
+
+class StrictBoolean(fields.Boolean):
+    """From a body: JSON's own true or false."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("Not a valid boolean.")
+        return value
+
+
+def in_the_future(value: str) -> None:
+    if value <= now():
+        raise ValidationError("Must be in the future.")
+
+
+def _name(**more: Any) -> Name:
+    note = "1 to 100 printable characters, no slash; kept in NFC, unique within a tenant."
+    return Name(metadata={"description": note, "example": "laptop", "minLength": 1, "maxLength": MAX_NAME}, **more)
+
+
+def _key_role(**more: Any) -> fields.String:
+    note = "What the key may do to this service: `read` lists, `write` also creates, changes and deletes."
+    return fields.String(validate=validate.OneOf(["read", "write"]), metadata={"description": note}, **more)
+
+
+def _scopes() -> Scopes:
+    word = fields.String(validate=validate.Regexp(SCOPE, error="Not a valid scope."), metadata={"example": "photos:read"})
+    note = "What the key may do elsewhere: words that only your own services understand."
+    return Scopes(word, validate=validate.Length(max=MAX_SCOPES), metadata={"description": note})
+
+
+def _expires_at() -> Timestamp:
+    note = "When the key ends, in the future; null for never."
+    return Timestamp(allow_none=True, validate=in_the_future, metadata={"description": note, "format": "date-time"})
+
+
+def _description() -> fields.String:
+    return fields.String(validate=validate.Length(max=MAX_DESCRIPTION), metadata={"description": "For people."})
+
+
+class CreateKey(Schema):
+    name = _name(required=True)
+    role = _key_role()
+    scopes = _scopes()
+    expires_at = _expires_at()
+    description = _description()
+
+
+class ChangeKey(Schema):
+    name = _name()
+    description = _description()
+    role = _key_role()
+    scopes = _scopes()
+    expires_at = _expires_at()
+    disabled = StrictBoolean(metadata={"description": "A disabled key is refused until it is enabled again."})
+
+
+class RotateKey(Schema):
+    grace_seconds = fields.Integer(
+        strict=True,
+        load_default=0,
+        validate=validate.Range(0, MAX_GRACE),
+        metadata={"description": "How long the old secret goes on working, in seconds."},
+    )
+
+
+class KeyPage(Schema):
+    limit = WholeNumber(
+        load_default=MAX_PAGE, validate=validate.Range(1, MAX_PAGE), metadata={"description": "Keys on a page."}
+    )
+    after = WholeNumber(
+        load_default=0, validate=validate.Range(0, MAX_CURSOR), metadata={"description": "The cursor of a `Link` header."}
+    )
+
+
+class AuditPage(Schema):
+    limit = WholeNumber(
+        load_default=100, validate=validate.Range(1, MAX_PAGE), metadata={"description": "Entries on a page."}
+    )
+    before = WholeNumber(
+        load_default=None, validate=validate.Range(0, MAX_CURSOR), metadata={"description": "Only entries older than this id."}
+    )
+
+
+class DeleteKey(Schema):
+    cascade = Flag(load_default=False, metadata={"description": "Also every key that was minted with it, and theirs."})
+
+
+class NoParameters(Schema):
+    """A route that takes no query."""
+
+
+class MintedKey(Schema):
+    api_key = fields.String(
+        required=True, metadata={"description": "The secret; this response is the only place it appears.", "example": EXAMPLE_KEY}
+    )
+    id = fields.UUID(required=True, metadata={"example": EXAMPLE_ID})
+    name = _name(required=True)
+
+
+class Key(Schema):
+    id = fields.String(required=True, metadata={"format": "uuid", "example": EXAMPLE_ID})
+    name = _name(required=True)
+    role = _key_role(required=True)
+    scopes = Scopes(fields.String(), required=True, metadata={"description": "What the key may do elsewhere."})
+    description = fields.String(required=True, metadata={"description": "For people."})
+    owner = fields.String(required=True, metadata={"description": "The person behind the key.", "example": "alice"})
+    created_at = Timestamp(required=True, metadata={"format": "date-time"})
+    created_by_key = fields.String(
+        required=True, allow_none=True, metadata={"format": "uuid", "description": "The id of the key that minted it."}
+    )
+    expires_at = Timestamp(required=True, allow_none=True, metadata={"format": "date-time"})
+    last_used_at = Timestamp(
+        required=True, allow_none=True, metadata={"format": "date-time", "description": "Right to within 60 seconds."}
+    )
+    last_used_ip = fields.String(required=True, allow_none=True, metadata={"example": "192.0.2.7"})
+    disabled = fields.Boolean(required=True)
+    status = fields.Function(keys.status, required=True, metadata={"type": "string", "enum": ["active", "expired", "disabled"]})
+
+
+class Actor(Schema):
+    kind = fields.String(required=True, validate=validate.OneOf(["api_key", "jwt", "cli"]))
+    owner = fields.String(required=True)
+    key_id = fields.String(required=True, allow_none=True, metadata={"format": "uuid"})
+    key_name = fields.String(required=True, allow_none=True)
+
+
+class AuditEntry(Schema):
+    id = fields.Integer(required=True)
+    at = Timestamp(required=True, metadata={"format": "date-time"})
+    action = fields.String(
+        required=True, validate=validate.OneOf(["key.created", "key.updated", "key.rotated", "key.deleted"])
+    )
+    actor = fields.Function(
+        lambda row: {member: getattr(row, f"actor_{member}") for member in Actor().fields},
+        required=True,
+        metadata={"$ref": "#/components/schemas/Actor"},
+    )
+    key_id = fields.String(required=True, metadata={"format": "uuid"})
+    key_name = fields.String(required=True)
+    ip = fields.String(required=True, allow_none=True)
+    request_id = fields.String(required=True, allow_none=True)
+    details = fields.Function(
+        lambda row: json.loads(row.details) if row.details else None,
+        required=True,
+        metadata={"type": ["object", "null"], "description": "What was changed, by action.", "additionalProperties": True},
+    )
+
+
+class AuthQuery(Schema):
+    scope = fields.List(fields.String(), metadata={"description": "Scopes that are all needed."})
+    role = fields.String(
+        validate=validate.OneOf(["read", "write", "admin"]), metadata={"description": "The least role that is needed."}
+    )
+
+
+class Identity(Schema):
+    kind = fields.String(required=True, validate=validate.OneOf(["api_key", "jwt"]))
+    tenant = fields.String(required=True)
+    owner = fields.String(required=True)
+    role = fields.String(required=True, validate=validate.OneOf(["read", "write", "admin"]))
+    scopes = Scopes(fields.String(), required=True)
+    key_id = fields.String(required=True, allow_none=True, metadata={"format": "uuid"})
+    key_name = fields.String(required=True, allow_none=True)
+    expires_at = Timestamp(required=True, allow_none=True, metadata={"format": "date-time"})
+
+
+class IntrospectionRequest(Schema):
+    token = fields.String(required=True, validate=validate.Length(min=1), metadata={"description": "The token to look at."})
+    token_type_hint = fields.String(metadata={"description": "Accepted and not needed."})
+
+
+class Introspection(Schema):
+    """RFC 7662 section 2.2; members without a value are left out."""
+
+    active = fields.Boolean(required=True)
+    scope = fields.String(metadata={"description": "The scopes, a space between each two."})
+    client_id = fields.String(metadata={"description": "The key's id."})
+    username = fields.String(metadata={"description": "The owner."})
+    token_type = fields.String(metadata={"example": "Bearer"})
+    exp = fields.Integer(metadata={"description": "Seconds since 1970."})
+    iat = fields.Integer(metadata={"description": "Seconds since 1970."})
+    sub = fields.String(metadata={"description": "The owner."})
+    iss = fields.String(metadata={"example": "keyhook"})
+    jti = fields.String(metadata={"description": "The key's id."})
+    tenant = fields.String()
+    role = fields.String()
+    key_name = fields.String()
+
+
+class Health(Schema):
+    status = fields.String(required=True, validate=validate.OneOf(["ok"]))
+
+
+class Error(Schema):
+    message = fields.String(required=True, metadata={"description": "For people; may change."})
+    error_code = fields.String(required=True, metadata={"description": "For programs; stays."})
+    details = fields.Raw(required=True, allow_none=True, metadata={"type": ["object", "null"], "additionalProperties": True})
+
+
