@@ -5,7 +5,7 @@ HOST ?= 127.0.0.1
 PORT ?= 5000
 BIN := .venv/bin
 
-.PHONY: run serve test quick check format bench requirements migration clean
+.PHONY: run serve test quick check lint format bench requirements migration clean
 
 run: .venv/runtime  ## start the service: make run PORT=8080
 	@$(BIN)/flask run --host $(HOST) --port $(PORT)
@@ -20,11 +20,12 @@ test: .venv/development  ## every test
 quick: .venv/development  ## the tests that need no other program and break no server
 	$(BIN)/python -m pytest -m "not faults and not ecosystem" $(ARGS)
 
-check: .venv/development  ## format, lint, types, tests
+check: lint test  ## all that CI looks at
+
+lint: .venv/development  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
-	$(MAKE) test
 
 format: .venv/development
 	$(BIN)/ruff format .

@@ -118,19 +118,10 @@ def read_token(token: str, secret: bytes) -> Principal:
 
 
 def _person(claims: dict[str, Any]) -> Principal:
-    sub, role, tenant, exp, iat = (claims.get(claim) for claim in ("sub", "role", "tenant", "exp", "iat"))
-    if "tenant" not in claims:
-        tenant = "default"
-    for text in (sub, role, tenant):
-        if not isinstance(text, str) or not text:
-            raise AuthenticationFailed("bad token: a claim is empty or no string")
-        text.encode()  # a lone surrogate is a ValueError
+    sub, role, tenant = _text(claims, "sub"), _text(claims, "role"), _text({"tenant": "default", **claims}, "tenant")
     if role not in ROLES:
         raise AuthenticationFailed("bad token: unknown role")
-    for moment in (exp, iat):
-        if isinstance(moment, bool) or not isinstance(moment, int | float):
-            raise AuthenticationFailed("bad token: a time is no number")
-    expires = datetime.fromtimestamp(exp, UTC)
+    expires, issued = _moment(claims, "exp"), _moment(claims, "iat")
     if expires <= datetime.now(UTC):
         raise _expired_token()
     return Principal(
@@ -139,8 +130,24 @@ def _person(claims: dict[str, Any]) -> Principal:
         owner=sub,
         role=role,
         expires_at=timestamp(expires),
-        issued_at=timestamp(datetime.fromtimestamp(iat, UTC)),
+        issued_at=timestamp(issued),
     )
+
+
+def _text(claims: dict[str, Any], claim: str) -> str:
+    value = claims.get(claim)
+    if not isinstance(value, str) or not value:
+        raise AuthenticationFailed(f"bad token: {claim} is empty or no string")
+    value.encode()  # a lone surrogate is a ValueError
+    return value
+
+
+def _moment(claims: dict[str, Any], claim: str) -> datetime:
+    """A NumericDate (RFC 7519 section 2), which is a number and not its text."""
+    value = claims[claim]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise AuthenticationFailed(f"bad token: {claim} is no number")
+    return datetime.fromtimestamp(value, UTC)
 
 
 def _expired_token() -> AuthenticationFailed:

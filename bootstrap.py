@@ -1,8 +1,8 @@
-"""Before the first request: the data directory, the database at the newest schema, the secret. Safe to run many times at once.
+"""Before the first request: the data directory, the database at the newest schema, the secret.
 
-All of it happens under a lock on the directories, and each file appears whole or not at all: it is made under another
-name, synced, and renamed. So a file that is there is complete, and what is missing beside it was lost: then the start
-stops with one line, and nothing is made anew in its place.
+Many processes may do it at once: it happens under a lock on the directories. Each file appears whole or not at all: it
+is made under another name, synced, and renamed. So a file that is there is complete, and what is missing beside it was
+lost: then the start stops with one line, and nothing is made anew in its place.
 """
 
 import fcntl
@@ -73,7 +73,8 @@ def _refuse_remains(settings: Settings) -> None:
     for rest in (settings.secret_file, Path(f"{database}-wal"), Path(f"{database}-journal")):
         if os.path.lexists(rest):
             raise refuse(
-                "KEYHOOK_DATABASE_URL", f"names {database}, which is not there, but {rest} is: restore the one or remove the other"
+                "KEYHOOK_DATABASE_URL",
+                f"names {database}, which is not there, but {rest} is: restore the one or remove the other",
             )
 
 
@@ -106,7 +107,8 @@ def _bring_up_to_date(path: Path) -> None:
         known = {file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py")}
         if len(found) != 1 or found[0] not in known:
             raise refuse(
-                "KEYHOOK_DATABASE_URL", f"names {path}, whose schema {found} is unknown here: a newer version has written it"
+                "KEYHOOK_DATABASE_URL",
+                f"names {path}, whose schema {found} is unknown here: a newer version has written it",
             )
         _migrate(path)
 

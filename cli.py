@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -40,7 +40,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
 SPANS = [("year", 31557600), ("month", 2629800), ("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)]
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]
     """A number and one of s, m, h, d, w."""
 
     name = "duration"
@@ -51,23 +51,26 @@ class Duration(click.ParamType):
         match = re.fullmatch(r"([0-9]{1,9})([smhdw])", value)
         if match is None:
             self.fail(f"{value!r} is no duration: write a number and one of s m h d w, as in 90d", param, ctx)
-        return timedelta(seconds=int(match[1]) * UNITS[match[2]])
+        try:
+            return timedelta(seconds=int(match[1]) * UNITS[match[2]])
+        except OverflowError:  # a number all the same: what is too long is for the rules to say
+            return timedelta.max
 
 
 group = AppGroup("keys", help="Make, show and change API keys.")
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose keys.")
 
 
-def command(name: str) -> Any:
+def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
     """A command of `flask keys`: takes --tenant, passes a Keyring first, and ends with status 1 on a refusal."""
 
-    def decorate(function: Any) -> Any:
+    def decorate(function: Callable[..., None]) -> click.Command:
         @group.command(name)
         @tenant_option
         @wraps(function)
-        def run(tenant: str, **arguments: Any) -> Any:
+        def run(tenant: str, **arguments: Any) -> None:
             with refusals():
-                return function(operator(tenant), **arguments)
+                function(operator(tenant), **arguments)
 
         return run
 
@@ -165,7 +168,9 @@ def inspect(keyring: Keyring) -> None:
     row, matched = auth.service().keys.find(sys.stdin.readline().strip())
     if row.tenant != keyring.tenant:
         raise AuthenticationFailed("unknown key")
-    click.echo(f"{row.name}: {keys.status(row)}, role {row.role}, owner {row.owner}, expires {in_words(row.expires_at)}")
+    click.echo(
+        f"{row.name}: {keys.status(row)}, role {row.role}, owner {row.owner}, expires {in_words(row.expires_at)}"
+    )
     if matched != row.secret_hash:
         click.echo(f"an earlier secret, good until {wire_time(row.previous_until)}", err=True)
 
@@ -216,8 +221,7 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except SchemaError as error:
-        messages: Any = error.normalized_messages()
-        raise click.ClickException(redact(_one_line(messages))) from None
+        raise click.ClickException(redact(_one_line(error.messages_dict))) from None
     except AuthenticationFailed as error:
         raise click.ClickException(error.reason) from None
     except KeyhookError as error:
@@ -298,7 +302,9 @@ def _flask_command() -> str:
     program = sys.argv[0] if os.path.basename(sys.argv[0]) == "flask" else "flask"
     if program == shutil.which("flask"):
         program = "flask"
-    given = [f"{name}={os.environ[name]}" for name in ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL") if name in os.environ]
+    given = [
+        f"{name}={os.environ[name]}" for name in ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL") if name in os.environ
+    ]
     return shlex.join([*given, program])
 
 

@@ -16,9 +16,14 @@ ALPHABET = string.digits + string.ascii_letters
 SECRET_LENGTH = 43  # 62 ** 43 > 2 ** 256
 PREFIX = re.compile(r"[a-z][a-z0-9]{1,9}")
 
-_KEY = re.compile(r"(?P<prefix>[a-z][a-z0-9]{1,9})_(?P<id>[0-9a-f]{32})_(?P<secret>[0-9A-Za-z]{43})(?P<crc>[0-9a-f]{8})")
+_KEY = re.compile(
+    r"(?P<prefix>[a-z][a-z0-9]{1,9})_(?P<id>[0-9a-f]{32})_(?P<secret>[0-9A-Za-z]{43})(?P<crc>[0-9a-f]{8})"
+)
 # Wider than a valid credential on purpose: one that lost its last characters is still most of a secret.
-_LEAK = re.compile(r"[0-9a-f]{32}_[0-9a-z]{8,}|e[3wy][\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?", re.IGNORECASE | re.ASCII)
+# A JWT is known by its first letters: base64url of `{"`, or of `{` and white space.
+_LEAK = re.compile(
+    r"(?i:[0-9a-f]{32}_[0-9a-z]{8,})|(?<![\w-])e(?:yJ|yAi|wo[gi]|w0K)[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?", re.ASCII
+)
 _SHORTEST_LEAK = 19
 
 

@@ -92,7 +92,7 @@ def set_up_logging() -> None:
 class RedactingFormatter(logging.Formatter):
     """The last line of defence: a trace, too, is written without what looks like a credential. Times are UTC."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))

@@ -20,7 +20,14 @@ bp = Blueprint("gate", __name__)
 
 REFUSED_METHODS = ("CONNECT", "TRACE")
 METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]  # what the Allow header and the document list
-IDENTITY_HEADERS = ("Remote-User", "Remote-Groups", "Keyhook-Key-Id", "Keyhook-Key-Name", "Keyhook-Role", "Keyhook-Tenant")
+IDENTITY_HEADERS = (
+    "Remote-User",
+    "Remote-Groups",
+    "Keyhook-Key-Id",
+    "Keyhook-Key-Name",
+    "Keyhook-Role",
+    "Keyhook-Tenant",
+)
 HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 _identity = Identity()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, CTE, Row, bindparam, delete, exists, insert, literal, select, update
+from sqlalchemy import CTE, Connection, Row, bindparam, delete, exists, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 import keys
@@ -145,7 +145,9 @@ class Keyring:
             root = self._find(tx, name)
             family = _descendants(root.id)
             if cascade:
-                offspring = tx.execute(self._mine.where(api_keys.c.id.in_(select(family.c.id)), api_keys.c.id != root.id))
+                offspring = tx.execute(
+                    self._mine.where(api_keys.c.id.in_(select(family.c.id)), api_keys.c.id != root.id)
+                )
                 rows = [(row.id, row.name) for row in offspring]
                 tx.execute(delete(api_keys).where(api_keys.c.id.in_(select(family.c.id))))
                 tx.execute(delete(lineage).where(lineage.c.key_id.in_(select(family.c.id))))
@@ -226,5 +228,3 @@ def _descendants(root: str) -> CTE:
 def _page(rows: Sequence[Row[Any]], limit: int, cursor: str) -> Page:
     shown = rows[:limit]
     return Page(shown, getattr(shown[-1], cursor) if len(rows) > limit else None)
-
-

@@ -54,7 +54,9 @@ def takes_query(schema: type[Schema]) -> Callable[[View], View]:
     loader = schema()
 
     def decorate(view: View) -> View:
-        contract(view).query = loader
+        promise = contract(view)
+        promise.query = loader
+        promise.failures.append(ValidationError)
 
         @wraps(view)
         def loading(*args: Any, **kwargs: Any) -> Any:
@@ -70,7 +72,9 @@ def takes_body(schema: type[Schema]) -> Callable[[View], View]:
     loader = schema()
 
     def decorate(view: View) -> View:
-        contract(view).body = loader
+        promise = contract(view)
+        promise.body = loader
+        promise.failures += [MalformedBody, ValidationError, PayloadTooLarge, UnsupportedMediaType]
 
         @wraps(view)
         def loading(*args: Any, **kwargs: Any) -> Any:
@@ -86,7 +90,9 @@ def takes_form(schema: type[Schema]) -> Callable[[View], View]:
     loader = schema(unknown="exclude")
 
     def decorate(view: View) -> View:
-        contract(view).form = loader
+        promise = contract(view)
+        promise.form = loader
+        promise.failures += [InvalidRequest, PayloadTooLarge, UnsupportedMediaType]
 
         @wraps(view)
         def loading(*args: Any, **kwargs: Any) -> Any:
@@ -234,7 +240,7 @@ def _load(schema: Schema, given: dict[str, Any], refusal: type[ValidationError])
     try:
         return schema.load(given)  # type: ignore[no-any-return]
     except SchemaError as error:
-        raise refusal(_redacted(error.normalized_messages())) from None
+        raise refusal(_redacted(error.messages_dict)) from None
 
 
 def _redacted(messages: Any) -> Any:

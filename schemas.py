@@ -10,22 +10,22 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
 import keys
+from credentials import has_credential
 from models import now, timestamp, wire_time
 
+NAME = r"^(?!\.{1,2}$)[^/\s]([^/]*[^/\s])?$"  # for the document; the class Name decides
 SCOPE = r"^[A-Za-z0-9][A-Za-z0-9:._/-]{0,63}\Z"
 MAX_NAME, MAX_SCOPES, MAX_DESCRIPTION = 100, 50, 500  # characters, items, characters
 MAX_PAGE = 1000
 MAX_GRACE = 30 * 24 * 3600  # seconds
 MAX_CURSOR = 2**63 - 1
 
-_RFC3339 = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
-)
+_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 EXAMPLE_ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
-EXAMPLE_KEY = "kh_" + "0b8f7a527f554d0c9b0a3f6f0f6f2a11" + "_" + "0" * 43 + "9c18f6b2"
+EXAMPLE_KEY = "kh_" + "0b8f7a527f554d0c9b0a3f6f0f6f2a11" + "_" + "0" * 43 + "6f614121"
 
 
 def nfc(text: str) -> str:
@@ -46,6 +46,8 @@ class Name(fields.String):
             raise ValidationError("Must not contain a slash nor be a dot segment.")
         if name != name.strip():
             raise ValidationError("Must not begin or end with white space.")
+        if has_credential(name):  # a name is shown and logged, and whoever sends this meant another field
+            raise ValidationError("Must not be a credential.")
         return name
 
 
@@ -64,7 +66,7 @@ class Timestamp(fields.Field[str]):
         return wire_time(value)
 
 
-class Scopes(fields.List):
+class Scopes(fields.List):  # type: ignore[type-arg]
     """On the way out: from the text of the table, or from a sequence."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> list[str]:
@@ -77,7 +79,7 @@ class WholeNumber(fields.Integer):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,19}", value):
             raise ValidationError("Not a whole number.")
-        return super()._deserialize(value, attr, data, **kwargs)  # type: ignore[return-value]
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class Flag(fields.Boolean):
@@ -104,24 +106,34 @@ def in_the_future(value: str) -> None:
 
 
 def _name(**more: Any) -> Name:
-    note = "1 to 100 printable characters, no slash; kept in NFC, unique within a tenant."
-    return Name(metadata={"description": note, "example": "laptop", "minLength": 1, "maxLength": MAX_NAME}, **more)
+    shown = {
+        "description": "1 to 100 printable characters, no slash; kept in NFC, unique within a tenant.",
+        "example": "laptop",
+        "minLength": 1,
+        "maxLength": MAX_NAME,
+        "pattern": NAME,
+        "format": "key-name",  # what a pattern cannot say: printable and in NFC
+    }
+    return Name(metadata=shown, **more)
 
 
-def _key_role(**more: Any) -> fields.String:
+def _key_role(shown: dict[str, Any] | None = None, **more: Any) -> fields.String:
     note = "What the key may do to this service: `read` lists, `write` also creates, changes and deletes."
-    return fields.String(validate=validate.OneOf(["read", "write"]), metadata={"description": note}, **more)
+    metadata = {"description": note, **(shown or {})}
+    return fields.String(validate=validate.OneOf(["read", "write"]), metadata=metadata, **more)
 
 
 def _scopes() -> Scopes:
-    word = fields.String(validate=validate.Regexp(SCOPE, error="Not a valid scope."), metadata={"example": "photos:read"})
+    word = fields.String(
+        validate=validate.Regexp(SCOPE, error="Not a valid scope."), metadata={"example": "photos:read"}
+    )
     note = "What the key may do elsewhere: words that only your own services understand."
     return Scopes(word, validate=validate.Length(max=MAX_SCOPES), metadata={"description": note})
 
 
 def _expires_at() -> Timestamp:
-    note = "When the key ends, in the future; null for never."
-    return Timestamp(allow_none=True, validate=in_the_future, metadata={"description": note, "format": "date-time"})
+    note = "When the key ends, in the future; null for never. Left out with a key: when that key ends."
+    return Timestamp(allow_none=True, validate=in_the_future, metadata={"description": note})
 
 
 def _description() -> fields.String:
@@ -130,7 +142,7 @@ def _description() -> fields.String:
 
 class CreateKey(Schema):
     name = _name(required=True)
-    role = _key_role()
+    role = _key_role({"default": "write"})
     scopes = _scopes()
     expires_at = _expires_at()
     description = _description()
@@ -159,7 +171,9 @@ class KeyPage(Schema):
         load_default=MAX_PAGE, validate=validate.Range(1, MAX_PAGE), metadata={"description": "Keys on a page."}
     )
     after = WholeNumber(
-        load_default=0, validate=validate.Range(0, MAX_CURSOR), metadata={"description": "The cursor of a `Link` header."}
+        load_default=0,
+        validate=validate.Range(0, MAX_CURSOR),
+        metadata={"description": "The cursor of a `Link` header."},
     )
 
 
@@ -168,7 +182,9 @@ class AuditPage(Schema):
         load_default=100, validate=validate.Range(1, MAX_PAGE), metadata={"description": "Entries on a page."}
     )
     before = WholeNumber(
-        load_default=None, validate=validate.Range(0, MAX_CURSOR), metadata={"description": "Only entries older than this id."}
+        load_default=None,
+        validate=validate.Range(0, MAX_CURSOR),
+        metadata={"description": "Only entries older than this id."},
     )
 
 
@@ -182,109 +198,182 @@ class NoParameters(Schema):
 
 class MintedKey(Schema):
     api_key = fields.String(
-        required=True, metadata={"description": "The secret; this response is the only place it appears.", "example": EXAMPLE_KEY}
+        required=True,
+        metadata={"description": "The secret; this response is the only place it appears.", "example": EXAMPLE_KEY},
     )
-    id = fields.UUID(required=True, metadata={"example": EXAMPLE_ID})
+    id = fields.UUID(required=True, metadata={"description": "Stays the same for good.", "example": EXAMPLE_ID})
     name = _name(required=True)
 
 
 class Key(Schema):
-    id = fields.String(required=True, metadata={"format": "uuid", "example": EXAMPLE_ID})
+    id = fields.String(
+        required=True, metadata={"format": "uuid", "description": "Stays the same for good.", "example": EXAMPLE_ID}
+    )
     name = _name(required=True)
     role = _key_role(required=True)
     scopes = Scopes(fields.String(), required=True, metadata={"description": "What the key may do elsewhere."})
     description = fields.String(required=True, metadata={"description": "For people."})
     owner = fields.String(required=True, metadata={"description": "The person behind the key.", "example": "alice"})
-    created_at = Timestamp(required=True, metadata={"format": "date-time"})
+    created_at = Timestamp(required=True, metadata={"description": "When the key was minted."})
     created_by_key = fields.String(
         required=True, allow_none=True, metadata={"format": "uuid", "description": "The id of the key that minted it."}
     )
-    expires_at = Timestamp(required=True, allow_none=True, metadata={"format": "date-time"})
-    last_used_at = Timestamp(
-        required=True, allow_none=True, metadata={"format": "date-time", "description": "Right to within 60 seconds."}
+    expires_at = Timestamp(
+        required=True, allow_none=True, metadata={"description": "When the key ends; null for never."}
     )
-    last_used_ip = fields.String(required=True, allow_none=True, metadata={"example": "192.0.2.7"})
-    disabled = fields.Boolean(required=True)
-    status = fields.Function(keys.status, required=True, metadata={"type": "string", "enum": ["active", "expired", "disabled"]})
+    last_used_at = Timestamp(
+        required=True, allow_none=True, metadata={"description": "When it was last good; right to within 60 seconds."}
+    )
+    last_used_ip = fields.String(
+        required=True, allow_none=True, metadata={"description": "From where it was last used.", "example": "192.0.2.7"}
+    )
+    disabled = fields.Boolean(required=True, metadata={"description": "Refused until it is enabled again."})
+    status = fields.Function(
+        keys.status,
+        required=True,
+        metadata={
+            "type": "string",
+            "enum": ["active", "expired", "disabled"],
+            "description": "`disabled`, else `expired`, else `active`.",
+        },
+    )
 
 
 class Actor(Schema):
-    kind = fields.String(required=True, validate=validate.OneOf(["api_key", "jwt", "cli"]))
-    owner = fields.String(required=True)
-    key_id = fields.String(required=True, allow_none=True, metadata={"format": "uuid"})
-    key_name = fields.String(required=True, allow_none=True)
+    kind = fields.String(
+        required=True,
+        validate=validate.OneOf(["api_key", "jwt", "cli"]),
+        metadata={"description": "A key, a person, or the command line."},
+    )
+    owner = fields.String(required=True, metadata={"description": "The person; for `cli` the login name."})
+    key_id = fields.String(
+        required=True, allow_none=True, metadata={"format": "uuid", "description": "The key that acted."}
+    )
+    key_name = fields.String(required=True, allow_none=True, metadata={"description": "Its name at the time."})
 
 
 class AuditEntry(Schema):
-    id = fields.Integer(required=True)
-    at = Timestamp(required=True, metadata={"format": "date-time"})
+    id = fields.Integer(required=True, metadata={"description": "Grows with time."})
+    at = Timestamp(required=True, metadata={"description": "When it was done."})
     action = fields.String(
-        required=True, validate=validate.OneOf(["key.created", "key.updated", "key.rotated", "key.deleted"])
+        required=True,
+        validate=validate.OneOf(["key.created", "key.updated", "key.rotated", "key.deleted"]),
+        metadata={"description": "What was done."},
     )
     actor = fields.Function(
         lambda row: {member: getattr(row, f"actor_{member}") for member in Actor().fields},
         required=True,
-        metadata={"$ref": "#/components/schemas/Actor"},
+        metadata={"schema": Actor, "description": "Who did it."},
     )
-    key_id = fields.String(required=True, metadata={"format": "uuid"})
-    key_name = fields.String(required=True)
-    ip = fields.String(required=True, allow_none=True)
-    request_id = fields.String(required=True, allow_none=True)
+    key_id = fields.String(required=True, metadata={"format": "uuid", "description": "The key that it was done to."})
+    key_name = fields.String(required=True, metadata={"description": "Its name then."})
+    ip = fields.String(required=True, allow_none=True, metadata={"description": "From where; null for `cli`."})
+    request_id = fields.String(
+        required=True, allow_none=True, metadata={"description": "The `X-Request-ID`; null for `cli`."}
+    )
     details = fields.Function(
         lambda row: json.loads(row.details) if row.details else None,
         required=True,
-        metadata={"type": ["object", "null"], "description": "What was changed, by action.", "additionalProperties": True},
+        metadata={
+            "type": ["object", "null"],
+            "description": "What was changed, by action.",
+            "additionalProperties": True,
+        },
     )
 
 
 class AuthQuery(Schema):
-    scope = fields.List(fields.String(), metadata={"description": "Scopes that are all needed."})
+    scope = fields.List(
+        fields.String(metadata={"example": "photos:read"}), metadata={"description": "Scopes that are all needed."}
+    )
     role = fields.String(
         validate=validate.OneOf(["read", "write", "admin"]), metadata={"description": "The least role that is needed."}
     )
 
 
 class Identity(Schema):
-    kind = fields.String(required=True, validate=validate.OneOf(["api_key", "jwt"]))
-    tenant = fields.String(required=True)
-    owner = fields.String(required=True)
-    role = fields.String(required=True, validate=validate.OneOf(["read", "write", "admin"]))
-    scopes = Scopes(fields.String(), required=True)
-    key_id = fields.String(required=True, allow_none=True, metadata={"format": "uuid"})
-    key_name = fields.String(required=True, allow_none=True)
-    expires_at = Timestamp(required=True, allow_none=True, metadata={"format": "date-time"})
+    kind = fields.String(
+        required=True, validate=validate.OneOf(["api_key", "jwt"]), metadata={"description": "A key or a person."}
+    )
+    tenant = fields.String(required=True, metadata={"description": "Whose keys are in reach.", "example": "default"})
+    owner = fields.String(required=True, metadata={"description": "The person behind it.", "example": "alice"})
+    role = fields.String(
+        required=True,
+        validate=validate.OneOf(["read", "write", "admin"]),
+        metadata={"description": "What it may do to this service."},
+    )
+    scopes = Scopes(
+        fields.String(), required=True, metadata={"description": "What it may do elsewhere; empty for a person."}
+    )
+    key_id = fields.String(
+        required=True, allow_none=True, metadata={"format": "uuid", "description": "Null for a person."}
+    )
+    key_name = fields.String(required=True, allow_none=True, metadata={"description": "Null for a person."})
+    expires_at = Timestamp(
+        required=True, allow_none=True, metadata={"description": "When the credential ends; null for never."}
+    )
 
 
 class IntrospectionRequest(Schema):
-    token = fields.String(required=True, validate=validate.Length(min=1), metadata={"description": "The token to look at."})
+    token = fields.String(
+        required=True, validate=validate.Length(min=1), metadata={"description": "The token to look at."}
+    )
     token_type_hint = fields.String(metadata={"description": "Accepted and not needed."})
 
 
 class Introspection(Schema):
     """RFC 7662 section 2.2; members without a value are left out."""
 
-    active = fields.Boolean(required=True)
+    active = fields.Boolean(required=True, metadata={"description": "Whether the token is good."})
     scope = fields.String(metadata={"description": "The scopes, a space between each two."})
     client_id = fields.String(metadata={"description": "The key's id."})
     username = fields.String(metadata={"description": "The owner."})
-    token_type = fields.String(metadata={"example": "Bearer"})
-    exp = fields.Integer(metadata={"description": "Seconds since 1970."})
-    iat = fields.Integer(metadata={"description": "Seconds since 1970."})
+    token_type = fields.String(metadata={"description": "How it is sent.", "example": "Bearer"})
+    exp = fields.Integer(metadata={"description": "When it ends, in seconds since 1970."})
+    iat = fields.Integer(metadata={"description": "When it was made, in seconds since 1970."})
     sub = fields.String(metadata={"description": "The owner."})
-    iss = fields.String(metadata={"example": "keyhook"})
+    iss = fields.String(metadata={"description": "Who made it.", "example": "keyhook"})
     jti = fields.String(metadata={"description": "The key's id."})
-    tenant = fields.String()
-    role = fields.String()
-    key_name = fields.String()
+    tenant = fields.String(metadata={"description": "Whose keys are in reach."})
+    role = fields.String(metadata={"description": "What it may do to this service."})
+    key_name = fields.String(metadata={"description": "The key's name."})
 
 
 class Health(Schema):
-    status = fields.String(required=True, validate=validate.OneOf(["ok"]))
+    status = fields.String(
+        required=True, validate=validate.OneOf(["ok"]), metadata={"description": "The database answers."}
+    )
 
 
 class Error(Schema):
     message = fields.String(required=True, metadata={"description": "For people; may change."})
     error_code = fields.String(required=True, metadata={"description": "For programs; stays."})
-    details = fields.Raw(required=True, allow_none=True, metadata={"type": ["object", "null"], "additionalProperties": True})
+    details = fields.Raw(
+        required=True,
+        allow_none=True,
+        metadata={
+            "type": "object",
+            "description": "Its members depend on the code.",
+            "additionalProperties": True,
+        },
+    )
 
 
+class InvalidRequestError(Error):
+    """RFC 6749 section 5.2, beside the usual three members."""
+
+    error = fields.String(
+        required=True, validate=validate.OneOf(["invalid_request"]), metadata={"description": "For OAuth clients."}
+    )
+
+
+class Document(Schema):
+    """An OpenAPI document, as far as clients of this service need to know."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    openapi = fields.String(required=True, metadata={"description": "The version of OpenAPI.", "example": "3.1.0"})
+    info = fields.Dict(required=True, metadata={"description": "The title, the version and the license."})
+    paths = fields.Dict(required=True, metadata={"description": "The operations by path and method."})
+    components = fields.Dict(required=True, metadata={"description": "What the operations share."})

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -161,10 +161,8 @@ class Storage:
         return result
 
     def _give_up(self, connection: Connection, *, broken: bool) -> None:
-        try:
+        with suppress(sqlite3.Error):  # there may be no transaction, or SQLite has rolled it back itself
             control(connection, "ROLLBACK")
-        except sqlite3.Error:  # there was no transaction, or SQLite has rolled it back itself
-            pass
         if broken:  # a violated constraint counts as that too: cheap, and rare
             connection.close()
         else:

@@ -1,4 +1,4 @@
-"""Fixtures: `app, client, runner, mint` in this process, `serve` for a real server in its own. Nothing of ours is mocked."""
+"""Fixtures: `app, client, runner, mint` in this process, `serve` for a real server in its own."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -139,10 +139,8 @@ class Server:
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Signals the whole process group and waits for it."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, how)
-        except ProcessLookupError:
-            pass
         self.process.wait(20)
 
 
@@ -196,7 +194,9 @@ def serve(tmp_path: Path, data_dir: Path) -> Iterator[Callable[..., Server]]:
     with ExitStack() as stack:
 
         def start(command: list[str] | None = None, **environment: Any) -> Server:
-            server = start_server(environment.pop("data_dir", data_dir), tmp_path / "server.log", command, **environment)
+            server = start_server(
+                environment.pop("data_dir", data_dir), tmp_path / "server.log", command, **environment
+            )
             stack.callback(server.stop)
             return server
 

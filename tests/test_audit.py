@@ -1,0 +1,180 @@
+"""Contract section 5: one entry for each change, in its transaction, and nothing secret in any."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+import credentials
+
+
+def entries(call: Callable[..., Any], query: str = "") -> list[dict[str, Any]]:
+    response = call("GET", f"/v0/audit{query}")
+    assert response.status_code == 200
+    return list(response.json)
+
+
+def test_an_entry_says_who_did_what_from_where(call: Callable[..., Any]) -> None:
+    made = call("POST", "/v0/api_keys", json={"name": "k", "scopes": ["a"]}, headers={"X-Request-ID": "req-1"}).json
+    (entry,) = entries(call)
+    assert list(entry) == ["id", "at", "action", "actor", "key_id", "key_name", "ip", "request_id", "details"]
+    assert entry["action"] == "key.created"
+    assert entry["actor"] == {"kind": "jwt", "owner": "alice", "key_id": None, "key_name": None}
+    assert (entry["key_id"], entry["key_name"]) == (made["id"], "k")
+    assert (entry["ip"], entry["request_id"]) == ("127.0.0.1", "req-1")
+    assert entry["at"].endswith("Z")
+    assert entry["details"]["scopes"] == ["a"]
+
+
+def test_a_key_as_the_actor(call: Callable[..., Any], mint: Callable[..., str]) -> None:
+    parent = mint("parent")
+    mint("child", by=parent)
+    actor = entries(call)[0]["actor"]
+    assert actor == {"kind": "api_key", "owner": "alice", "key_id": actor["key_id"], "key_name": "parent"}
+    assert actor["key_id"].replace("-", "") == parent.split("_")[1]
+
+
+def test_each_change_is_one_entry_and_outlives_the_key(call: Callable[..., Any], mint: Callable[..., str]) -> None:
+    mint("k")
+    call("PATCH", "/v0/api_keys/k", json={"disabled": True, "name": "n"})
+    call("POST", "/v0/api_keys/n/rotate", json={"grace_seconds": 5})
+    call("DELETE", "/v0/api_keys/n")
+    found = entries(call)
+    assert [entry["action"] for entry in found] == ["key.deleted", "key.rotated", "key.updated", "key.created"]
+    assert len({entry["key_id"] for entry in found}) == 1
+    assert found[2]["details"] == {"name": {"from": "k", "to": "n"}, "disabled": {"from": False, "to": True}}
+    assert found[1]["details"] == {"grace_seconds": 5}
+
+
+def test_a_refused_change_is_none(call: Callable[..., Any], mint: Callable[..., str]) -> None:
+    small = mint("small")
+    for method, path, body in [
+        ("POST", "", {"name": "small"}),
+        ("POST", "", {"name": "x", "role": "admin"}),
+        ("PATCH", "/small", {"scopes": ["a"]}),
+        ("PATCH", "/none", {"disabled": True}),
+    ]:
+        assert call(method, f"/v0/api_keys{path}", json=body, by=small).status_code >= 400
+    assert len(entries(call)) == 1
+
+
+def test_a_cascade_is_one_entry_for_each_key(call: Callable[..., Any], mint: Callable[..., str]) -> None:
+    root = mint("root")
+    child = mint("child", by=root)
+    mint("grandchild", by=child)
+    mint("other")
+    call("DELETE", "/v0/api_keys/root?cascade=true")
+    deleted = [entry for entry in entries(call) if entry["action"] == "key.deleted"]
+    assert sorted(entry["key_name"] for entry in deleted) == ["child", "grandchild", "root"]
+    below = {entry["key_name"]: entry["details"] for entry in deleted}
+    assert below["root"] is None
+    assert below["child"] == {"cascade_of": str(deleted[0]["key_id"])} or below["child"]["cascade_of"]
+
+
+def test_pages_go_back_in_time_and_show_each_entry_once(call: Callable[..., Any], mint: Callable[..., str]) -> None:
+    for number in range(7):
+        mint(f"k{number}")
+    seen, path = [], "/v0/audit?limit=3"
+    while path:
+        response = call("GET", path)
+        seen += [entry["id"] for entry in response.json]
+        path = response.headers.get("Link", "")[1:].partition(">")[0]
+        mint(f"more{len(seen)}")
+    assert seen == sorted(seen, reverse=True)
+    assert len(seen) == len(set(seen)) == 7
+    assert [entry["id"] for entry in entries(call, f"?before={seen[0]}")] == seen[1:]
+
+
+def test_the_default_page_holds_a_hundred(call: Callable[..., Any], app: Flask) -> None:
+    with app.extensions["keyhook"].storage.write() as tx:
+        row = "('default', 'x', 'key.created', 'cli', 'x', 'x', 'x')"
+        columns = "(tenant, at, action, actor_kind, actor_owner, key_id, key_name)"
+        tx.execute(text(f"INSERT INTO audit_entries {columns} VALUES {', '.join([row] * 150)}"))  # noqa: S608
+    assert len(entries(call)) == 100
+    assert len(entries(call, "?limit=1000")) == 150
+
+
+@pytest.mark.parametrize("by", ["read", "write", "key"])
+def test_only_admins_read_it(
+    call: Callable[..., Any], mint: Callable[..., str], token: Callable[..., str], by: str
+) -> None:
+    caller = mint("k") if by == "key" else token(role=by)
+    response = call("GET", "/v0/audit", by=caller)
+    assert (response.status_code, response.json["error_code"]) == (403, "InsufficientPermissions")
+
+
+def test_nothing_secret_is_in_it_wherever_it_stood(
+    call: Callable[..., Any], mint: Callable[..., str], data_dir: Path
+) -> None:
+    key = mint("k")
+    parsed = credentials.read_key(key)
+    assert parsed is not None
+    call("PATCH", "/v0/api_keys/k", json={"description": key}, headers={"X-Request-ID": key})
+    call("POST", "/v0/api_keys", json={"name": key})
+    text_of_audit = json.dumps(entries(call))
+    assert parsed.secret not in text_of_audit
+    connection = sqlite3.connect(data_dir / "keyhook.db")
+    rows = connection.execute("SELECT * FROM audit_entries").fetchall()
+    hashes = connection.execute("SELECT secret_hash FROM api_keys").fetchall()
+    connection.close()
+    assert parsed.secret not in repr(rows)
+    assert all(stored not in repr(rows) for (stored,) in hashes)
+
+
+@pytest.mark.parametrize(
+    ("table", "event", "method", "path", "body"),
+    [
+        ("audit_entries", "INSERT", "POST", "", {"name": "new"}),
+        ("audit_entries", "INSERT", "PATCH", "/k", {"description": "x"}),
+        ("audit_entries", "INSERT", "POST", "/k/rotate", {}),
+        ("audit_entries", "INSERT", "DELETE", "/k", None),
+        ("api_keys", "INSERT", "POST", "", {"name": "new"}),
+        ("api_keys", "UPDATE", "PATCH", "/k", {"description": "x"}),
+        ("api_keys", "DELETE", "DELETE", "/k", None),
+    ],
+)
+def test_a_change_and_its_entry_are_never_there_without_each_other(
+    call: Callable[..., Any],
+    mint: Callable[..., str],
+    data_dir: Path,
+    table: str,
+    event: str,
+    method: str,
+    path: str,
+    body: Any,
+) -> None:
+    """A trigger makes one of the two statements fail: then neither is there."""
+    key = mint("k")
+    connection = sqlite3.connect(data_dir / "keyhook.db", isolation_level=None)
+    fail = f"CREATE TRIGGER fail BEFORE {event} ON {table} BEGIN SELECT RAISE(FAIL, 'on purpose'); END"
+    connection.execute(fail)
+    before = list(connection.execute("SELECT * FROM api_keys")), list(connection.execute("SELECT * FROM audit_entries"))
+    response = call(method, f"/v0/api_keys{path}", **({} if body is None else {"json": body}))
+    assert response.status_code in (500, 503)
+    after = list(connection.execute("SELECT * FROM api_keys")), list(connection.execute("SELECT * FROM audit_entries"))
+    assert before == after
+    connection.execute("DROP TRIGGER fail")
+    connection.close()
+    assert call(method, f"/v0/api_keys{path}", **({} if body is None else {"json": body})).status_code < 300
+    assert call("GET", "/v0/auth", by=key).status_code in (200, 401)
+
+
+def test_a_commit_that_fails_leaves_neither(call: Callable[..., Any], mint: Callable[..., str], data_dir: Path) -> None:
+    """A deferred foreign key is checked by SQLite at the commit, and by nothing before it."""
+    mint("k")
+    connection = sqlite3.connect(data_dir / "keyhook.db", isolation_level=None)
+    connection.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+    connection.execute("CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
+    connection.execute("CREATE TRIGGER fail AFTER INSERT ON audit_entries BEGIN INSERT INTO child VALUES (1); END")
+    response = call("POST", "/v0/api_keys", json={"name": "new"})
+    assert response.status_code in (500, 503)
+    assert connection.execute("SELECT name FROM api_keys").fetchall() == [("k",)]
+    assert connection.execute("SELECT count(*) FROM audit_entries").fetchone() == (1,)
+    connection.execute("DROP TRIGGER fail")
+    connection.close()
+    mint("new")

@@ -1,0 +1,335 @@
+"""The command line, run as a script would: what it wants is alone on stdout, the exit status says how it went."""
+
+import json
+import os
+import pty
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+import cli
+from conftest import ROOT
+from models import timestamp
+
+
+@pytest.fixture
+def flask(runner: Any) -> Callable[..., Any]:
+    """flask("keys", "list"): the result, its status checked."""
+
+    def run(*words: str, status: int = 0, stdin: str | None = None) -> Any:
+        result = runner.invoke(args=list(words), input=stdin)
+        assert result.exit_code == status, result.output
+        if status:
+            assert result.stdout == ""
+            assert result.stderr.strip()
+        return result
+
+    return run
+
+
+@pytest.fixture
+def make(flask: Callable[..., Any]) -> Callable[..., str]:
+    return lambda *words: flask("keys", "create", *words).stdout.strip()
+
+
+def listed(flask: Callable[..., Any], *words: str) -> list[dict[str, Any]]:
+    return list(json.loads(flask("keys", "list", "--json", *words).stdout))
+
+
+def test_create_prints_the_key_and_nothing_else(flask: Callable[..., Any], call: Callable[..., Any]) -> None:
+    result = flask("keys", "create", "laptop")
+    assert result.stderr == ""
+    assert result.stdout == result.stdout.strip() + "\n"
+    who = call("GET", "/v0/auth", by=result.stdout.strip()).json
+    assert (who["key_name"], who["owner"], who["role"], who["tenant"]) == (
+        "laptop",
+        cli.login_name(),
+        "write",
+        "default",
+    )
+
+
+def test_create_takes_every_option(flask: Callable[..., Any], make: Callable[..., str]) -> None:
+    make("k", "--role", "read", "--scope", "a", "--scope", "b:c", "--expires-in", "90d", "--owner", "bob",
+         "--description", "for x", "--tenant", "team")  # fmt: skip
+    assert listed(flask) == []
+    (key,) = listed(flask, "--tenant", "team")
+    assert (key["role"], key["scopes"], key["owner"], key["description"]) == ("read", ["a", "b:c"], "bob", "for x")
+    span = datetime.fromisoformat(key["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=89.9) < span <= timedelta(days=90)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["keys", "create"], 2),
+        (["keys", "create", "a", "b"], 2),
+        (["keys", "create", "a", "--nope"], 2),
+        (["keys", "nope"], 2),
+        (["token", "--role", "root"], 2),
+        (["token", "--expires-in", "1y"], 2),
+        (["token", "--expires-in", "h"], 2),
+        (["token", "--expires-in", "-1h"], 2),
+        (["keys", "create", "a", "--expires-in", "90"], 2),
+        (["keys", "rotate", "a", "--grace", "1.5h"], 2),
+        (["backup"], 2),
+        (["keys", "create", "a/b"], 1),
+        (["keys", "create", " a"], 1),
+        (["keys", "create", ""], 1),
+        (["keys", "create", "taken"], 1),
+        (["keys", "create", "a", "--role", "admin"], 1),
+        (["keys", "create", "a", "--role", "nobody"], 1),
+        (["keys", "create", "a", "--scope", "a b"], 1),
+        (["keys", "create", "a", "--description", "x" * 501], 1),
+        (["keys", "create", "a", "--owner", ""], 1),
+        (["keys", "create", "a", "--tenant", ""], 1),
+        (["keys", "create", "a", "--expires-in", "0d"], 1),
+        (["keys", "create", "a", "--expires-in", "999999999w"], 1),
+        (["keys", "rotate", "taken", "--grace", "31d"], 1),
+        (["keys", "rotate", "none"], 1),
+        (["keys", "disable", "none"], 1),
+        (["keys", "enable", "none"], 1),
+        (["keys", "delete", "none", "--yes"], 1),
+        (["keys", "delete", "taken"], 1),
+        (["token", "--owner", ""], 1),
+        (["token", "--tenant", ""], 1),
+        (["token", "--expires-in", "0s"], 1),
+        (["token", "--expires-in", "999999999w"], 1),
+    ],
+)
+def test_the_exit_status(flask: Callable[..., Any], make: Callable[..., str], words: list[str], status: int) -> None:
+    make("taken")
+    result = flask(*words, status=status)
+    assert "Traceback" not in result.stderr
+    if status == 1:
+        assert len(result.stderr.splitlines()) == 1
+    assert [key["name"] for key in listed(flask)] == ["taken"]
+
+
+def test_rotate_prints_the_new_key_and_keeps_the_old_for_its_grace(
+    flask: Callable[..., Any], make: Callable[..., str], call: Callable[..., Any]
+) -> None:
+    old = make("k")
+    new = flask("keys", "rotate", "k", "--grace", "1h").stdout.strip()
+    assert [call("GET", "/v0/auth", by=key).status_code for key in (old, new)] == [200, 200]
+    newest = flask("keys", "rotate", "k").stdout.strip()
+    assert [call("GET", "/v0/auth", by=key).status_code for key in (old, new, newest)] == [401, 401, 200]
+
+
+def test_disable_enable_and_delete_say_nothing(
+    flask: Callable[..., Any], make: Callable[..., str], call: Callable[..., Any]
+) -> None:
+    key = make("k")
+    for words, status in ((["disable", "k"], 401), (["enable", "k"], 200), (["delete", "k", "--yes"], 401)):
+        result = flask("keys", *words)
+        assert (result.stdout, result.stderr) == ("", "")
+        assert call("GET", "/v0/auth", by=key).status_code == status
+
+
+def test_delete_with_cascade(flask: Callable[..., Any], make: Callable[..., str], mint: Callable[..., str]) -> None:
+    mint("child", by=make("parent"))
+    flask("keys", "delete", "parent", "--cascade", "--yes")
+    assert listed(flask) == []
+
+
+def in_terminal(data_dir: Path, answer: bytes, *words: str) -> tuple[int, str]:
+    """Runs a command on a terminal of its own and types the answer."""
+    main, side = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flask", *words],
+        cwd=ROOT,
+        env={**os.environ, "KEYHOOK_DATA_DIR": str(data_dir)},
+        stdin=side,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    os.close(side)
+    os.write(main, answer)
+    output, _ = process.communicate(timeout=30)
+    os.close(main)
+    return process.returncode, output.decode()
+
+
+@pytest.mark.parametrize(("answer", "status", "left"), [(b"y\n", 0, 0), (b"n\n", 1, 1), (b"\n", 1, 1)])
+def test_delete_asks_on_a_terminal(
+    flask: Callable[..., Any], make: Callable[..., str], data_dir: Path, answer: bytes, status: int, left: int
+) -> None:
+    make("k")
+    code, output = in_terminal(data_dir, answer, "keys", "delete", "k")
+    assert (code, len(listed(flask))) == (status, left), output
+    assert "Delete 'k'?" in output
+
+
+@pytest.mark.parametrize("state", ["active", "disabled", "expired"])
+def test_inspect_says_which_key_it_is_and_its_status(
+    flask: Callable[..., Any], make: Callable[..., str], app: Flask, state: str
+) -> None:
+    key = make("laptop")
+    if state == "disabled":
+        flask("keys", "disable", "laptop")
+    if state == "expired":
+        from test_life import ago, move
+
+        move(app, "laptop", expires_at=ago(hours=2))
+    result = flask("keys", "inspect", stdin=f"{key}\n")
+    assert result.stdout.startswith(f"laptop: {state}, ")
+    assert key not in result.output
+    assert key.split("_")[2] not in result.output
+
+
+def test_inspect_of_an_earlier_secret_says_until_when(flask: Callable[..., Any], make: Callable[..., str]) -> None:
+    old = make("k")
+    flask("keys", "rotate", "k", "--grace", "1h")
+    result = flask("keys", "inspect", stdin=old)
+    assert result.stdout.startswith("k: active")
+    assert "earlier secret" in result.stderr
+
+
+@pytest.mark.parametrize("bad", ["", "x", "kh_", "other tenant", "other secret", "a.b.c"])
+def test_inspect_of_what_is_no_key(flask: Callable[..., Any], make: Callable[..., str], bad: str) -> None:
+    key = make("k")
+    if bad == "other secret":
+        from test_credentials import other_secret
+
+        bad = other_secret(key)
+    if bad == "other tenant":
+        flask("keys", "inspect", "--tenant", "other", stdin=key, status=1)
+    else:
+        result = flask("keys", "inspect", stdin=f"{bad}\n", status=1)
+        assert not bad or len(bad) < 20 or bad not in result.output
+
+
+def test_the_table_fits_a_terminal_of_80_columns(
+    flask: Callable[..., Any], make: Callable[..., str], app: Flask, call: Callable[..., Any]
+) -> None:
+    make("short", "--expires-in", "3d")
+    key = make("a-name-that-is-very-long-" * 4, "--owner", "somebody.with.a.long.name@example.org")
+    make("日本語の鍵" * 10)
+    make("e\u0301" * 30)
+    call("GET", "/v0/auth", by=key)
+    lines = flask("keys", "list").stdout.splitlines()
+    assert lines[0].split() == ["NAME", "ROLE", "STATUS", "EXPIRES", "LAST", "USED", "OWNER"]
+    assert len(lines) == 5
+    assert all(cli.cells(line) <= 80 for line in lines)
+    assert "in 3 days" in lines[1]
+    assert "never" in lines[1]
+    assert "ago" in lines[2] or "now" in lines[2]
+    assert "…" in lines[2]
+
+
+def test_the_table_without_keys_is_its_head(flask: Callable[..., Any]) -> None:
+    assert len(flask("keys", "list").stdout.splitlines()) == 1
+
+
+def test_the_list_goes_past_the_first_page(flask: Callable[..., Any], app: Flask) -> None:
+    service = app.extensions["keyhook"]
+    from principal import Origin, Principal
+
+    keyring = service.keyring(Principal("cli", "default", "x", "admin"), Origin())
+    for number in range(3):
+        keyring.create(f"k{number}")
+    pages = [keyring.page(2, 0).next, len(listed(flask))]
+    assert pages[0] is not None
+    assert pages[1] == 3
+
+
+@pytest.mark.parametrize(
+    ("span", "words"),
+    [
+        ({"days": 3}, "in 3 days"),
+        ({"hours": -2}, "2 hours ago"),
+        ({"days": 1}, "in 1 day"),
+        ({"minutes": -1}, "1 minute ago"),
+        ({"days": 400}, "in 1 year"),
+        ({"days": 45}, "in 1 month"),
+        ({"seconds": -30}, "30 seconds ago"),
+        ({"seconds": 0}, "now"),
+    ],
+)
+def test_times_in_peoples_words(span: dict[str, float], words: str) -> None:
+    assert cli.in_words(timestamp(datetime.now(UTC) + timedelta(**span))) == words
+
+
+def test_the_audit_names_the_login(
+    flask: Callable[..., Any], make: Callable[..., str], call: Callable[..., Any]
+) -> None:
+    make("k", "--owner", "bob")
+    (entry,) = call("GET", "/v0/audit").json
+    assert entry["actor"] == {"kind": "cli", "owner": cli.login_name(), "key_id": None, "key_name": None}
+    assert (entry["ip"], entry["request_id"]) == (None, None)
+
+
+def test_a_backup_under_load_serves_every_key(
+    app: Flask,
+    make_app: Callable[..., Flask],
+    flask: Callable[..., Any],
+    mint: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    """The lines of the README: the copy becomes instance/keyhook.db, and its keys are good."""
+    keys = [mint(f"k{number}") for number in range(20)]
+    stop = threading.Event()
+    token_of = app.test_cli_runner().invoke(args=["token"]).stdout.strip()
+
+    def write() -> None:
+        client, number = app.test_client(), 0
+        while not stop.is_set():
+            number += 1
+            body = {"name": f"more{number}"}
+            client.post("/v0/api_keys", json=body, headers={"Authorization": f"Bearer {token_of}"})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        copies = [tmp_path / f"copy{number}.db" for number in range(5)]
+        for copy in copies:
+            assert flask("backup", str(copy)).output == ""
+    finally:
+        stop.set()
+        writer.join()
+    for copy in copies:
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+        connection = sqlite3.connect(copy)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        created = connection.execute("SELECT count(*) FROM audit_entries").fetchone()
+        assert connection.execute("SELECT count(*) FROM api_keys").fetchone() == created
+        connection.close()
+    restored = tmp_path / "restored"
+    restored.mkdir(0o700)
+    copies[0].rename(restored / "keyhook.db")
+    client = make_app(restored).test_client()
+    for key in keys:
+        assert client.get("/v0/auth", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+
+
+def test_a_backup_replaces_nothing(flask: Callable[..., Any], data_dir: Path, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.write_text("precious")
+    assert "exists already" in flask("backup", str(there), status=1).stderr
+    assert there.read_text() == "precious"
+    flask("backup", str(data_dir / "keyhook.db"), status=1)
+    flask("backup", str(tmp_path / "no" / "such" / "place"), status=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "there"]
+
+
+def test_no_server_is_needed(data_dir: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "keys", "create", "first"],
+        cwd=ROOT,
+        env={**os.environ, "KEYHOOK_DATA_DIR": str(data_dir)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("kh_")
+    assert done.stderr == ""

@@ -1,0 +1,94 @@
+"""How a key is written, minted and remembered once it was verified."""
+
+import hashlib
+import re
+
+import bcrypt
+import pytest
+
+import credentials
+from keys import Verifier
+
+KEY = re.compile(r"kh_[0-9a-f]{32}_[0-9A-Za-z]{43}[0-9a-f]{8}")
+ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
+
+
+def hashed(secret: str) -> str:
+    return bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()
+
+
+def test_a_key_is_read_as_it_was_written() -> None:
+    secret = credentials.new_secret()
+    text = credentials.write_key("kh", ID, secret)
+    assert KEY.fullmatch(text)
+    assert credentials.read_key(text) == (ID, secret)
+
+
+def test_secrets_differ_and_use_the_whole_alphabet() -> None:
+    secrets = {credentials.new_secret() for _ in range(500)}
+    assert len(secrets) == 500
+    assert set("".join(secrets)) == set(credentials.ALPHABET)
+    assert len(credentials.ALPHABET) ** credentials.SECRET_LENGTH >= 2**256
+
+
+def test_the_verifier_matches_the_right_hash_and_no_other() -> None:
+    verifier = Verifier()
+    hashes = [hashed("new"), hashed("old")]
+    for _ in range(2):  # by bcrypt, then from memory
+        assert verifier.match("new", hashes) == hashes[0]
+        assert verifier.match("old", hashes) == hashes[1]
+        assert verifier.match("other", hashes) is None
+    assert verifier.match("new", []) is None
+
+
+def test_a_verified_secret_needs_no_second_bcrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    verifier, stored = Verifier(), hashed("secret")
+    assert verifier.match("secret", [stored])
+    monkeypatch.delattr(bcrypt, "checkpw")  # whoever asks for it from now on fails
+    assert verifier.match("secret", [stored]) == stored
+    assert verifier.match("guess", [stored]) is None
+
+
+def test_a_changed_hash_makes_the_memory_useless() -> None:
+    verifier, before, after = Verifier(), hashed("secret"), hashed("another")
+    assert verifier.match("secret", [before])
+    assert verifier.match("secret", [after]) is None
+
+
+def test_a_failure_is_not_remembered() -> None:
+    verifier = Verifier()
+    assert verifier.match("guess", [hashed("secret")]) is None
+    assert len(verifier) == 0
+
+
+def test_the_memory_is_bounded_and_holds_no_secret() -> None:
+    verifier = Verifier(size=10)
+    secrets = [credentials.new_secret() for _ in range(30)]
+    for secret in secrets:
+        stored = hashed(secret)
+        assert verifier.match(secret, [stored]) == stored
+    assert len(verifier) == 10
+    held = repr(vars(verifier))
+    for secret in secrets:
+        assert secret not in held
+    assert hashlib.sha256(secrets[-1].encode()).digest() in verifier._known.values()
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("nothing here", "nothing here"),
+        ("0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11", "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"),
+        (f"a kh_{'0' * 32}_{'x' * 43}{'0' * 8} b", "a kh_[redacted] b"),
+        (f"cut kh_{'0' * 32}_{'x' * 20}", "cut kh_[redacted]"),
+        (f"KH_{'A' * 32}_{'X' * 51}", "KH_[redacted]"),
+        ("t eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0xxxx.c2lnbmF0dXJl t", "t [redacted] t"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0xxxx", "[redacted]"),
+        ("service3-frontend.production-server-01", "service3-frontend.production-server-01"),
+        ("eyetracker01.production01.example.org", "eyetracker01.production01.example.org"),
+        ("ewogICJhbGciOiJIUzI1NiJ9.ewogICJzdWIiOiJh.c2lnbmF0dXJl", "[redacted]"),
+    ],
+)
+def test_what_is_redacted(text: str, left: str) -> None:
+    assert credentials.redact(text) == left
+    assert credentials.has_credential(text) == (text != left)
