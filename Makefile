@@ -4,8 +4,12 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 5000
 BIN := .venv/bin
+.DEFAULT_GOAL := help
 
-.PHONY: run serve test quick check lint format bench requirements migration clean
+.PHONY: help run serve test quick check lint format bench requirements migration clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 run: .venv/runtime  ## start the service: make run PORT=8080
 	@$(BIN)/flask run --host $(HOST) --port $(PORT)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from flask import Flask
 
 import cli
-from conftest import ROOT
 from models import timestamp
 
 

@@ -1,7 +1,6 @@
 """Who is calling: a table of mangled keys and a table of hostile tokens, all refused alike."""
 
 import base64
-import hashlib
 import hmac
 import json
 import time
@@ -135,6 +134,32 @@ def claims(**changes: Any) -> dict[str, Any]:
 HS256 = {"alg": "HS256", "typ": "JWT"}
 DEEP = b'{"alg":"HS256","x":' + b"[" * 3000 + b"]" * 3000 + b"}"
 
+ODD_CLAIMS: dict[str, list[Any]] = {
+    "iss": [..., None, "", "Keyhook", "other", 5, ["keyhook"], {}],
+    "aud": [..., None, "", "other", 5, ["other"], [], {"keyhook": 1}],
+    "sub": [..., None, "", 5, ["alice"], "\ud800"],
+    "iat": [..., None, "now", "1", True, [], 10**12, 1e308],
+    "exp": [
+        ...,
+        None,
+        0,
+        -1,
+        1,
+        "tomorrow",
+        "4102444800",
+        True,
+        [],
+        {},
+        1e308,
+        10**30,
+        float("nan"),
+        float("inf"),
+    ],
+    "nbf": ["x", 10**12],
+    "role": [..., None, "", "root", "Admin", 5, ["admin"]],
+    "tenant": [None, "", 5, ["default"], {}, "\udc00"],
+}
+
 TOKENS: dict[str, Callable[[bytes], str]] = {
     **{
         f"alg {alg!r}": lambda secret, alg=alg: f"{encode({'alg': alg})}.{encode(claims())}."  # type: ignore[misc]
@@ -178,31 +203,7 @@ TOKENS: dict[str, Callable[[bytes], str]] = {
     "kid no string": lambda secret: signed(b"k" * 32, {**HS256, "kid": {"a": 1}}, claims()),
     **{
         f"{claim} {value!r}": lambda secret, claim=claim, value=value: signed(secret, HS256, claims(**{claim: value}))  # type: ignore[misc]
-        for claim, values in {
-            "iss": [..., None, "", "Keyhook", "other", 5, ["keyhook"], {}],
-            "aud": [..., None, "", "other", 5, ["other"], [], {"keyhook": 1}],
-            "sub": [..., None, "", 5, ["alice"], "\ud800"],
-            "iat": [..., None, "now", "1", True, [], 10**12, 1e308],
-            "exp": [
-                ...,
-                None,
-                0,
-                -1,
-                1,
-                "tomorrow",
-                "4102444800",
-                True,
-                [],
-                {},
-                1e308,
-                10**30,
-                float("nan"),
-                float("inf"),
-            ],
-            "nbf": ["x", 10**12],
-            "role": [..., None, "", "root", "Admin", 5, ["admin"]],
-            "tenant": [None, "", 5, ["default"], {}, "\udc00"],
-        }.items()
+        for claim, values in ODD_CLAIMS.items()
         for value in values
     },
     "expired an hour ago": lambda secret: signed(secret, HS256, claims(exp=int(time.time()) - 3600)),

@@ -285,10 +285,12 @@ def test_a_key_that_ends_between_its_check_and_its_change_changes_nothing(
     elif ending == "delete":
         call("DELETE", "/v0/api_keys/actor?cascade=true")
     else:
-        values: dict[str, Any] = {
-            "disable": {"disabled": True}, "expire": {"expires_at": ago(seconds=1)}, "lower": {"role": "read"},
-        }[ending]  # fmt: skip
-        move(app, "actor", **values)
+        states: dict[str, dict[str, Any]] = {
+            "disable": {"disabled": True},
+            "expire": {"expires_at": ago(seconds=1)},
+            "lower": {"role": "read"},
+        }
+        move(app, "actor", **states[ending])
     with pytest.raises(InsufficientPermissions if ending == "lower" else AuthenticationFailed):
         keyring.create("orphan")
     assert "orphan" not in names(call)
