@@ -41,13 +41,19 @@ class Service:
         self.storage = storage
         self.keys = Keys(storage, settings.key_prefix, settings.bcrypt_rounds)
 
-    def identify(self, credential: str, address: Callable[[], str | None]) -> Principal:
-        """Raises AuthenticationFailed. A good key counts as used, by who is at the address."""
+    def identify(self, credential: str, address: Callable[[], str | None], tenant: str | None = None) -> Principal:
+        """Raises AuthenticationFailed, also for one that is not of the tenant when that is given.
+
+        A good key counts as used, by who is at the address.
+        """
         if len(credential) > MAX_CREDENTIAL:
             raise AuthenticationFailed("oversized credential")
         if not credentials.is_key(credential, self.settings.key_prefix):
-            return read_token(credential, self.settings.secret_key)
+            person = read_token(credential, self.settings.secret_key)
+            _require_tenant(person.tenant, tenant)
+            return person
         row, matched = self.keys.check(credential)
+        _require_tenant(row.tenant, tenant)
         self.keys.last_use.note(row, address)
         return Principal(
             kind="api_key",
@@ -73,6 +79,11 @@ class Service:
 
 def service() -> Service:
     return current_app.extensions[EXTENSION]  # type: ignore[no-any-return]
+
+
+def _require_tenant(actual: str, required: str | None) -> None:
+    if required is not None and actual != required:
+        raise AuthenticationFailed("credential of another tenant")
 
 
 def make_token(secret: bytes, owner: str, role: str, tenant: str, lifetime: timedelta) -> str:

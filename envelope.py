@@ -36,6 +36,9 @@ class Envelope:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         started = time.perf_counter()
         request_id = environ["keyhook.request_id"] = _request_id(environ.get("HTTP_X_REQUEST_ID"))
+        query = environ.get("QUERY_STRING", "")
+        if not query.isascii():  # raw bytes, which werkzeug would fail on
+            environ["QUERY_STRING"] = quote(query, safe="%&=+", encoding="latin-1")
         sent = ""
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:

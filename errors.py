@@ -102,26 +102,32 @@ class AuthenticationFailed(KeyhookError):
         return self._why
 
 
-class InsufficientPermissions(KeyhookError):
+class Forbidden(KeyhookError):
+    """Base of what a good credential is not good enough for (RFC 6750 section 3.1)."""
+
     status = 403
+
+    def __init__(self, details: Any) -> None:
+        super().__init__(details)
+        self.headers["WWW-Authenticate"] = f'{AuthenticationFailed.CHALLENGE}, error="insufficient_scope"'
+
+
+class InsufficientPermissions(Forbidden):
     message = "The role is too low"
 
     def __init__(self, *, required: str, actual: str) -> None:
         super().__init__({"required": required, "actual": actual})
-        self.headers["WWW-Authenticate"] = f'{AuthenticationFailed.CHALLENGE}, error="insufficient_scope"'
 
 
-class InsufficientScope(KeyhookError):
-    status = 403
+class InsufficientScope(Forbidden):
     message = "A scope is missing"
 
     def __init__(self, *, required: list[str], missing: list[str]) -> None:
         super().__init__({"required": required, "missing": missing})
-        self.headers["WWW-Authenticate"] = f'{AuthenticationFailed.CHALLENGE}, error="insufficient_scope"'
 
 
-class ExceedsCreator(KeyhookError):
-    status = 403
+class ExceedsCreator(Forbidden):
+    message = "A key can give no more than it has"
 
     def __init__(self, *, requested: Any, creator: Any) -> None:
         super().__init__({"requested": requested, "creator": creator})
@@ -169,7 +175,7 @@ class PayloadTooLarge(KeyhookError):
 
 class UnsupportedMediaType(KeyhookError):
     status = 415
-    message = "The body must be application/json in UTF-8, without a Content-Encoding"
+    message = "The body must be there, of the media type that this route takes, in UTF-8, without a Content-Encoding"
 
 
 class DatabaseUnavailable(KeyhookError):

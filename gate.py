@@ -72,10 +72,9 @@ def introspect(form: dict[str, str]) -> dict[str, Any]:
     `{"active": false}` is all that is said of a token that is not good, or of another tenant.
     """
     try:
-        found = service().identify(form["token"], client_address)
+        return _described(service().identify(form["token"], client_address, tenant=g.principal.tenant))
     except AuthenticationFailed:
         return {"active": False}
-    return _described(found) if found.tenant == g.principal.tenant else {"active": False}
 
 
 @lru_cache(maxsize=2048)
