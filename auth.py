@@ -6,6 +6,7 @@ neither.
 
 import ipaddress
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -224,10 +225,10 @@ def client_address() -> str | None:
     if proxies:
         hops = request.headers.get("X-Forwarded-For", "").split(",")
         if len(hops) >= proxies:
-            try:
-                return str(ipaddress.ip_address(hops[-proxies].strip()))
-            except ValueError:
-                pass
+            with suppress(ValueError):
+                found = ipaddress.ip_address(hops[-proxies].strip())
+                if not getattr(found, "scope_id", None):  # which may be any text
+                    return str(getattr(found, "ipv4_mapped", None) or found)
     return peer
 
 

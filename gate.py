@@ -1,6 +1,7 @@
 """Blueprint of /v0/auth and /v0/introspect: everything else that runs asks here whether a key is good. The hot path."""
 
 import json
+import re
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -88,8 +89,13 @@ def _rendered(principal: Principal) -> tuple[bytes, list[tuple[str, str]]]:
         principal.role,
         principal.tenant,
     )
-    headers = [(name, quote(value, safe=HEADER_SAFE)) for name, value in zip(IDENTITY_HEADERS, values, strict=True)]
+    headers = [(name, _header_value(value)) for name, value in zip(IDENTITY_HEADERS, values, strict=True)]
     return json.dumps(_identity.dump(principal), ensure_ascii=False).encode(), headers
+
+
+def _header_value(text: str) -> str:
+    """Percent-encoded UTF-8; spaces at either end as well, which HTTP would trim to somebody else's name."""
+    return re.sub(r"^ +| +$", lambda spaces: "%20" * len(spaces[0]), quote(text, safe=HEADER_SAFE))
 
 
 def _described(principal: Principal) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
+from conftest import FLASK_RUN, WAITRESS, Server
 from flask.testing import FlaskClient
 
-from conftest import FLASK_RUN, WAITRESS, Server
+from credentials import write_key
 
 IDENTITY = ("Remote-User", "Remote-Groups", "Keyhook-Key-Id", "Keyhook-Key-Name", "Keyhook-Role", "Keyhook-Tenant")
 CHALLENGE = 'Bearer realm="keyhook"'
@@ -73,7 +73,9 @@ def test_head_has_the_headers_and_no_body(call: Call, mint: Call) -> None:
     assert [head.headers[name] for name in IDENTITY] == [get.headers[name] for name in IDENTITY]
 
 
-@pytest.mark.parametrize("content_type", [None, "application/json", "text/plain; charset=klingon", "multipart/form-data", "§"])
+@pytest.mark.parametrize(
+    "content_type", [None, "application/json", "text/plain; charset=klingon", "multipart/form-data", "§"]
+)
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\x00" * 200_000], ids=["empty", "broken", "large"])
 def test_a_body_does_not_matter(call: Call, mint: Call, content_type: str | None, body: bytes) -> None:
     headers = {"Content-Encoding": "br"}
@@ -122,11 +124,16 @@ def test_a_jwt_may_come_in_x_api_key(call: Call, token: Call) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/v0/api_keys"), ("POST", "/v0/api_keys"), ("GET", "/v0/api_keys/laptop"), ("PATCH", "/v0/api_keys/laptop"),
-        ("DELETE", "/v0/api_keys/laptop"), ("POST", "/v0/api_keys/laptop/rotate"), ("GET", "/v0/audit"),
+        ("GET", "/v0/api_keys"),
+        ("POST", "/v0/api_keys"),
+        ("GET", "/v0/api_keys/laptop"),
+        ("PATCH", "/v0/api_keys/laptop"),
+        ("DELETE", "/v0/api_keys/laptop"),
+        ("POST", "/v0/api_keys/laptop/rotate"),
+        ("GET", "/v0/audit"),
         ("POST", "/v0/introspect"),
     ],
-)  # fmt: skip
+)
 def test_x_api_key_means_nothing_elsewhere(call: Call, mint: Call, token: Call, method: str, path: str) -> None:
     good = mint()
     for credential in (good, token()):
@@ -218,7 +225,9 @@ def test_a_role_is_a_least_role(call: Call, token: Call, actual: str, required: 
     assert answer.headers["WWW-Authenticate"].startswith(f'{CHALLENGE}, error="insufficient_scope"')
 
 
-@pytest.mark.parametrize("role", ["", "root", "Read", "read ", "write,read", "%00", "é", "x" * 5000, "%FF", "%ED%A0%80"])
+@pytest.mark.parametrize(
+    "role", ["", "root", "Read", "read ", "write,read", "%00", "é", "x" * 5000, "%FF", "%ED%A0%80"]
+)
 def test_a_role_that_nobody_knows_is_one_that_nobody_has(call: Call, role: str) -> None:
     assert call("GET", f"/v0/auth?role={role}").status_code == 403
 
@@ -230,29 +239,29 @@ def test_every_role_that_is_asked_for_is_needed(call: Call, mint: Call) -> None:
 
 
 STRANGE = [
-    "?scope=%FF", "?scope=%", "?scope=%ED%A0%80", "?%FF=1", "?&&&", "?=", "?scope[]=a", "?role=%00&scope=%00", "?a=b;scope=x",
-    "?unknown=1", "?" + "scope=a&" * 2000, "?scope=" + "x" * 5000, "?role=read&role=read",
+    "?scope=%FF", "?scope=%", "?scope=%ED%A0%80", "?%FF=1", "?&&&", "?=", "?scope[]=a", "?role=%00&scope=%00",
+    "?a=b;scope=x", "?unknown=1", "?" + "scope=a&" * 2000, "?scope=" + "x" * 5000, "?role=read&role=read",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("query", STRANGE, ids=lambda query: query[:24])
 @pytest.mark.parametrize("by", ["good", "jwt", "bad", "none"])
-def test_nothing_that_is_asked_gets_another_answer_than_200_401_or_403(call: Call, mint: Call, query: str, by: str) -> None:
+def test_nothing_that_is_asked_gets_another_answer_than_200_401_or_403(
+    call: Call, mint: Call, query: str, by: str
+) -> None:
     credential = {"good": mint(scopes=["a"]), "jwt": "", "bad": "bad", "none": None}[by]
     allowed = {200, 403} if by in ("good", "jwt") else {401}
     assert call("GET", f"/v0/auth{query}", by=credential).status_code in allowed
 
 
-@pytest.mark.parametrize("raw", [b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"a b"[:1] + b"\x80"])
-def test_bytes_in_the_query_that_are_no_ascii_are_a_refusal(app: Flask, mint: Call, raw: bytes) -> None:
-    for parameter in ("scope", "role", "other"):
-        status: list[str] = []
-        environ = {
-            "REQUEST_METHOD": "GET", "PATH_INFO": "/v0/auth", "QUERY_STRING": f"{parameter}={raw.decode('latin-1')}",
-            "HTTP_X_API_KEY": mint(f"{parameter}"), "SERVER_NAME": "x", "SERVER_PORT": "80", "wsgi.url_scheme": "http",
-        }  # fmt: skip
-        b"".join(app.wsgi_app(environ, lambda line, headers, exc=None: status.append(line)))  # type: ignore[arg-type,return-value]
-        assert status[0][:3] == ("200" if parameter == "other" else "403")
+@pytest.mark.parametrize("raw", ["\xff", "\xc3\xa9", "\xed\xa0\x80", "a\x80"])
+@pytest.mark.parametrize(("parameter", "status"), [("scope", 403), ("role", 403), ("other", 200)])
+def test_bytes_in_the_query_that_are_no_ascii_are_a_refusal(
+    call: Call, mint: Call, raw: str, parameter: str, status: int
+) -> None:
+    # A server hands the bytes on as Latin-1 (PEP 3333).
+    environ = {"QUERY_STRING": f"{parameter}={raw}"}
+    assert call("GET", "/v0/auth", by=mint(), environ_overrides=environ).status_code == status
 
 
 @pytest.mark.parametrize("parameter", ["scope", "role"])
@@ -319,6 +328,14 @@ def test_a_key_without_scopes_has_no_groups(call: Call, mint: Call) -> None:
 
 
 @pytest.mark.parametrize(
+    ("owner", "sent"), [(" alice", "%20alice"), ("alice  ", "alice%20%20"), (" ", "%20"), ("a b", "a b")]
+)
+def test_spaces_that_http_would_trim_are_encoded(call: Call, token: Call, owner: str, sent: str) -> None:
+    answer = call("GET", "/v0/auth", by=token(owner=owner))
+    assert answer.headers["Remote-User"] == sent
+
+
+@pytest.mark.parametrize(
     ("name", "encoded"),
     [
         ("Küche", "K%C3%BCche"),
@@ -334,7 +351,9 @@ def test_a_name_outside_printable_ascii_is_percent_encoded(call: Call, mint: Cal
     assert answer.json["key_name"] == name
 
 
-@pytest.mark.parametrize("character", ["\n", "\r", "\0", "\t", "\x1b", "\x7f", "\x80", "\xa0", "\u2028", "\U0010ffff", "%"])
+@pytest.mark.parametrize(
+    "character", ["\n", "\r", "\0", "\t", "\x1b", "\x7f", "\x80", "\xa0", "\u2028", "\U0010ffff", "%"]
+)
 def test_no_character_of_an_owner_breaks_a_header(call: Call, mint: Call, token: Call, character: str) -> None:
     owner = f"bob{character}Remote-Groups: admin"
     encoded = "".join(f"%{byte:02X}" for byte in character.encode())
@@ -359,7 +378,11 @@ def test_the_holder_of_a_key_that_will_end_learns_when(call: Call, mint: Call) -
 
 
 def test_nobody_else_is_told_of_an_end(call: Call, mint: Call, data_dir: Path) -> None:
-    answers = [call("GET", f"/v0/auth{query}", by=by) for by in (mint("for-ever"), "", None, "bad") for query in ("", "?scope=x")]
+    answers = [
+        call("GET", f"/v0/auth{query}", by=by)
+        for by in (mint("for-ever"), "", None, "bad")
+        for query in ("", "?scope=x")
+    ]
     ended = mint("ended", expires_at="2099-01-01T00:00:00Z")
     expire(data_dir, "ended", expires_at=ago(seconds=1))
     answers.append(call("GET", "/v0/auth", by=ended))
@@ -387,8 +410,6 @@ def test_without_a_credential_the_challenge_tells_no_error(call: Call) -> None:
 
 def wrong_secret(key: str) -> str:
     """Another secret with a right checksum under the same id."""
-    from credentials import write_key
-
     return write_key("kh", key[3:35], "0" * 43)
 
 
@@ -434,10 +455,10 @@ def test_no_other_path_is_the_gate(call: Call, mint: Call, path: str) -> None:
 # Real servers: what they make of a header's name is theirs
 
 
-def exchange(server: Server, *lines: str) -> tuple[int, bytes]:
+def exchange(server: Server, *lines: str, query: str = "") -> tuple[int, bytes]:
     """The status and the body for a request that is sent as it stands."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        head = ["GET /v0/auth HTTP/1.1", "Host: x", "Connection: close", *lines, "", ""]
+        head = [f"GET /v0/auth{query} HTTP/1.1", "Host: x", "Connection: close", *lines, "", ""]
         connection.sendall("\r\n".join(head).encode("latin-1"))
         answer = b""
         while chunk := connection.recv(65536):
@@ -446,7 +467,9 @@ def exchange(server: Server, *lines: str) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
-def test_a_header_with_underscores_is_not_the_one_with_hyphens(serve: Callable[..., Server], command: list[str]) -> None:
+def test_a_header_with_underscores_is_not_the_one_with_hyphens(
+    serve: Callable[..., Server], command: list[str]
+) -> None:
     server = serve(command, KEYHOOK_TRUSTED_PROXIES=1)
     good, other = server.mint("good"), server.mint("other")
     for name in ("X_API_Key", "X_Api-Key", "X-API_Key", "X_API_KEY", "HTTP_X_API_KEY", "X.API.Key", "X~API~Key"):
@@ -455,7 +478,13 @@ def test_a_header_with_underscores_is_not_the_one_with_hyphens(serve: Callable[.
         assert (status, json.loads(body)["key_name"]) == (200, "good"), name
         status, body = exchange(server, f"{name}: {other}", f"Authorization: Bearer {good}", f"{name}: {other}")
         assert (status, json.loads(body)["key_name"]) == (200, "good"), name
-    for name in ("HTTP_AUTHORIZATION", "_Authorization", "Authorization_", "Proxy-Authorization", "Proxy_Authorization"):
+    for name in (
+        "HTTP_AUTHORIZATION",
+        "_Authorization",
+        "Authorization_",
+        "Proxy-Authorization",
+        "Proxy_Authorization",
+    ):
         assert exchange(server, f"{name}: Bearer {good}")[0] == 401, name
     used = ["X-Forwarded-For: 192.0.2.7", "X_Forwarded_For: 203.0.113.66", f"X-API-Key: {other}"]
     assert exchange(server, *used)[0] == 200
@@ -463,10 +492,14 @@ def test_a_header_with_underscores_is_not_the_one_with_hyphens(serve: Callable[.
 
 
 @pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
-def test_a_real_server_passes_methods_queries_and_bodies_through(serve: Callable[..., Server], command: list[str]) -> None:
+def test_a_real_server_passes_methods_queries_and_bodies_through(
+    serve: Callable[..., Server], command: list[str]
+) -> None:
     server = serve(command)
     key = server.mint("laptop", scopes=["a"])
     for method in ANY_METHOD:
         assert server.call(method, "/v0/auth?scope=a", by=key, data=b"x" * 100_000).status_code == 200, method
     assert server.call("TRACE", "/v0/auth", by=key).status_code == 405
     assert server.call("GET", "/v0/auth").headers["Remote-Groups"] == ""
+    # Waitress itself refuses such a request line.
+    assert exchange(server, f"X-API-Key: {key}", query="?scope=\xff")[0] == (400 if command is WAITRESS else 403)
