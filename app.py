@@ -10,6 +10,7 @@ from sqlalchemy import URL
 import api
 import auth
 import cli
+import docs
 import envelope
 import errors
 import gate
@@ -47,7 +48,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         app.extensions[auth.EXTENSION] = auth.Service(chosen, Storage(db.engine, chosen.database))
     for part in (errors, auth, cli):
         part.install(app)
-    for blueprint in (api.bp, gate.bp, openapi.bp):
+    for blueprint in (api.bp, gate.bp, openapi.bp, docs.bp):
         app.register_blueprint(blueprint)
     app.wsgi_app = envelope.Envelope(app.wsgi_app)  # type: ignore[method-assign]
     cli.say_how_to_start(app)

@@ -100,6 +100,14 @@ class StrictBoolean(fields.Boolean):
         return value
 
 
+class StrictInteger(fields.Integer):
+    """From a body: a number without a fraction, which in JSON `60.0` is too."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        return super()._deserialize(whole, attr, data, **kwargs)
+
+
 def in_the_future(value: str) -> None:
     if value <= now():
         raise ValidationError("Must be in the future.")
@@ -117,10 +125,9 @@ def _name(**more: Any) -> Name:
     return Name(metadata=shown, **more)
 
 
-def _key_role(shown: dict[str, Any] | None = None, **more: Any) -> fields.String:
-    note = "What the key may do to this service: `read` lists, `write` also creates, changes and deletes."
-    metadata = {"description": note, **(shown or {})}
-    return fields.String(validate=validate.OneOf(["read", "write"]), metadata=metadata, **more)
+def _key_role(more_to_say: str = "", **more: Any) -> fields.String:
+    note = "What the key may do to this service: `read` lists, `write` also creates, changes and deletes." + more_to_say
+    return fields.String(validate=validate.OneOf(["read", "write"]), metadata={"description": note}, **more)
 
 
 def _scopes() -> Scopes:
@@ -142,7 +149,7 @@ def _description() -> fields.String:
 
 class CreateKey(Schema):
     name = _name(required=True)
-    role = _key_role({"default": "write"})
+    role = _key_role(" When left out: `write`.")
     scopes = _scopes()
     expires_at = _expires_at()
     description = _description()
@@ -158,11 +165,11 @@ class ChangeKey(Schema):
 
 
 class RotateKey(Schema):
-    grace_seconds = fields.Integer(
+    grace_seconds = StrictInteger(
         strict=True,
         load_default=0,
         validate=validate.Range(0, MAX_GRACE),
-        metadata={"description": "How long the old secret goes on working, in seconds."},
+        metadata={"description": "How long the old secret goes on working, in seconds; 0 when left out."},
     )
 
 

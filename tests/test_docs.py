@@ -9,7 +9,7 @@ import pytest
 from conftest import Server, missing
 from flask.testing import FlaskClient
 
-import openapi
+import docs
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = [
@@ -22,7 +22,7 @@ QUIET = [
 ]
 
 
-@pytest.mark.parametrize(("file", "source"), [(file, source) for file, source in openapi.ASSETS.items()])
+@pytest.mark.parametrize(("file", "source"), [(file, source) for file, source in docs.ASSETS.items()])
 def test_an_asset_is_served_with_its_media_type(client: FlaskClient, file: str, source: tuple[Any, str]) -> None:
     with client.get(f"/docs/{file}") as response:
         assert (response.status_code, response.mimetype) == (200, source[1])
@@ -31,11 +31,19 @@ def test_an_asset_is_served_with_its_media_type(client: FlaskClient, file: str, 
 
 @pytest.mark.parametrize(
     "path",
-    ["/docs/", "/docs/index.css", "/docs/oauth2-redirect.html", "/docs/../app.py", "/docs/%2e%2e/app.py", "/docs//etc/passwd"],
+    [
+        "/docs/",
+        "/docs/index.css",
+        "/docs/oauth2-redirect.html",
+        "/docs/../app.py",
+        "/docs/%2e%2e/app.py",
+        "/docs//etc/passwd",
+    ],
 )
 def test_nothing_else_is_served(client: FlaskClient, path: str) -> None:
     response = client.get(path)
-    assert (response.status_code, response.json["error_code"]) == (404, "NotFound")
+    assert response.status_code == 404
+    assert response.get_json()["error_code"] == "NotFound"
 
 
 def test_an_asset_is_not_sent_twice(client: FlaskClient) -> None:
@@ -50,7 +58,7 @@ class Visit:
     """A page in the browser, and what it did besides showing itself."""
 
     page: Any
-    url: str
+    server: Server
     console: list[str] = field(default_factory=list)
     requested: list[str] = field(default_factory=list)
 
@@ -85,9 +93,9 @@ def visit(browser: Any, serve: Callable[..., Server]) -> Iterator[Callable[..., 
     server = serve()
     visits: list[Visit] = []
 
-    def load(width: int = 1280, by: str | None = None) -> Visit:
+    def load(width: int = 1280) -> Visit:
         page = browser.new_page(viewport={"width": width, "height": 900})
-        opened = Visit(page, server.url)
+        opened = Visit(page, server)
         visits.append(opened)
         page.on("console", lambda message: opened.console.append(message.text))
         page.on("pageerror", lambda error: opened.console.append(str(error)))
@@ -100,3 +108,53 @@ def visit(browser: Any, serve: Callable[..., Server]) -> Iterator[Callable[..., 
     for opened in visits:
         assert opened.console == []
         assert [url for url in opened.requested if not url.startswith((f"{server.url}/", "data:"))] == []
+
+
+@pytest.mark.ecosystem
+@pytest.mark.parametrize("width", [1280, 400])
+def test_every_operation_is_listed_and_fits_the_window(visit: Callable[..., Visit], width: int) -> None:
+    opened = visit(width)
+    assert len(opened.operations()) == 11
+    assert {"/v0/api_keys", "/v0/auth", "/healthz"} <= set(opened.operations())
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.ecosystem
+def test_searching_narrows_the_operations(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    found = {
+        "a path": opened.search("/v0/audit", 1),
+        "a summary, in any case": opened.search("NEW SECRET", 1),
+        "a description": opened.search("second rotation ends", 1),
+        "words apart": opened.search("proxy overwrites", 1),
+        "nothing": opened.search("proxy rotation", 0),
+        "a name": opened.search("list_api_keys", 1),
+        "a tag": opened.search("gate", 2),
+    }
+    assert found == {
+        "a path": ["/v0/audit"],
+        "a summary, in any case": ["/v0/api_keys/{name}/rotate"],
+        "a description": ["/v0/api_keys/{name}/rotate"],
+        "words apart": ["/v0/auth"],
+        "nothing": [],
+        "a name": ["/v0/api_keys"],
+        "a tag": ["/v0/auth", "/v0/introspect"],
+    }
+    assert len(opened.search("", 11)) == 11
+
+
+@pytest.mark.ecosystem
+def test_a_request_can_be_tried_out_with_a_token(visit: Callable[..., Visit]) -> None:
+    opened = visit()
+    page = opened.page
+    page.get_by_role("button", name="Authorize").click()
+    page.locator("#auth-bearer-value").fill(opened.server.token())
+    page.locator(".auth-container").nth(0).get_by_role("button", name="Apply credentials").click()
+    page.locator(".modal-ux").get_by_role("button", name="Close").first.click()
+    page.locator("#operations-keys-create_api_key .opblock-summary-control").click()
+    page.locator("textarea.body-param__text").fill('{"name": "from the page"}')
+    page.get_by_role("button", name="Execute").click()
+    page.wait_for_selector(".live-responses-table .response-col_status")
+    assert page.locator(".live-responses-table .response-col_status").nth(1).inner_text().startswith("201")
+    names = [key["name"] for key in opened.server.call("GET", "/v0/api_keys").json()]
+    assert names == ["from the page"]
