@@ -1,0 +1,1 @@
+"""What the service costs, beside the least that the same framework, server and database can do: `make bench`."""

@@ -1,0 +1,108 @@
+"""A load generator in a process of its own: keep-alive connections, one request outstanding on each.
+
+Reads jobs (a line of JSON each) on stdin and writes what it measured on stdout. One thread over epoll and requests that
+were put together beforehand, so that it needs less time for a request than any server here.
+"""
+
+import itertools
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from statistics import quantiles
+from typing import Any
+
+ROOM_FOR_NAME = b"@" * 12  # in a request that must be a new one each time; replaced by a number
+
+
+@dataclass
+class Measured:
+    rate: float  # requests a second
+    p50: float  # milliseconds
+    p99: float  # milliseconds
+    busy: float  # share of the time that the generator itself was at work
+
+
+class Load:
+    """The generator, as the benchmark sees it."""
+
+    def __init__(self, core: int) -> None:
+        command = [sys.executable, "-m", "bench.load"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        os.sched_setaffinity(self._process.pid, {core})
+
+    def run(self, port: int, request: bytes, status: int, connections: int, seconds: float) -> Measured:
+        assert self._process.stdin
+        assert self._process.stdout
+        job = {"port": port, "request": request.decode(), "status": status, "connections": connections}
+        self._process.stdin.write(json.dumps({**job, "seconds": seconds}) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, "the load generator ended: its error is above"
+        return Measured(**json.loads(answer))
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def request(method: str, path: str, bearer: str = "", name: bool = False) -> bytes:
+    """The bytes of a request; with `name`, of one whose JSON body has a new name each time."""
+    body = b'{"name": "bench-%s"}' % ROOM_FOR_NAME if name else b""
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+    lines += [f"Authorization: Bearer {bearer}"] if bearer else []
+    lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"] if body else []
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def measure(job: dict[str, Any], numbers: "itertools.count[int]") -> Measured:
+    template, expected = job["request"].encode(), b"HTTP/1.1 %d " % job["status"]
+    sockets = [socket.create_connection(("127.0.0.1", job["port"])) for _ in range(job["connections"])]
+    poll = select.epoll()
+    by_number = {each.fileno(): each for each in sockets}
+    sent: dict[int, float] = {}
+    took: list[float] = []
+
+    def send(number: int) -> None:
+        sent[number] = time.perf_counter()
+        by_number[number].send(template.replace(ROOM_FOR_NAME, b"%012d" % next(numbers)))
+
+    started, worked = time.perf_counter(), time.process_time()
+    for each in sockets:
+        each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        poll.register(each, select.EPOLLIN)
+        send(each.fileno())
+    until = started + job["seconds"]
+    while sent:
+        for number, _ in poll.poll():
+            read_answer(by_number[number], expected)
+            moment = time.perf_counter()
+            took.append(moment - sent.pop(number))
+            if moment < until:
+                send(number)
+    elapsed, busy = time.perf_counter() - started, time.process_time() - worked
+    for each in sockets:
+        each.close()
+    cuts = quantiles(took, n=100)
+    return Measured(len(took) / elapsed, cuts[49] * 1000, cuts[98] * 1000, busy / elapsed)
+
+
+def read_answer(connection: socket.socket, expected: bytes) -> None:
+    """Reads one answer to its end."""
+    answer = connection.recv(65536)
+    while (end := answer.find(b"\r\n\r\n")) < 0 and answer:
+        answer += connection.recv(65536)
+    assert answer.startswith(expected), answer
+    start = answer.index(b"Content-Length: ") + 16
+    missing = end + 4 + int(answer[start : answer.index(b"\r", start)]) - len(answer)
+    while missing > 0:
+        missing -= len(connection.recv(65536))
+
+
+if __name__ == "__main__":
+    names = itertools.count()
+    for line in sys.stdin:
+        print(json.dumps(asdict(measure(json.loads(line), names))), flush=True)

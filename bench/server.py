@@ -1,0 +1,72 @@
+"""Servers in processes of their own, each on one core."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+FLASK_RUN = ["-m", "flask", "--app", "app", "run", "--port={port}"]
+# What the README recommends for a long-running install.
+WAITRESS = [
+    *("-m", "waitress", "--listen=127.0.0.1:{port}", "--threads=8", "--connection-limit=2000"),
+    *("--no-clear-untrusted-proxy-headers", "--call"),
+]
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[bytes]
+    port: int
+    seconds: float  # from its start to the first 200
+
+    def resident(self) -> float:
+        """MB that it holds in memory now."""
+        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
+        assert found
+        return int(found[1]) / 1024
+
+
+@contextmanager
+def running(command: list[str], path: str, log: Path, core: int, **environment: str) -> Iterator[Server]:
+    """A server that answers 200 on the path, its output in the log; stopped at the end."""
+    port = free_port()
+    started = time.perf_counter()
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, *(word.format(port=port) for word in command)],
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    os.sched_setaffinity(process.pid, {core})  # at once, so that every thread to come inherits it
+    try:
+        while not answers(f"http://127.0.0.1:{port}{path}"):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.005)
+        yield Server(process, port, time.perf_counter() - started)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=10):  # noqa: S310  (http to this machine)
+            return True
+    except urllib.error.URLError:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
