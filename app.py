@@ -1,6 +1,6 @@
 """Keyhook: API keys for everything a team or a homelab runs. `flask run` is enough to start it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,18 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+class Keyhook(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Every view and hook here is synchronous; Flask would ask each of them again on every request."""
+        return func
+
+
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """The service, its files made and its schema brought up to date.
 
     `config` comes before the environment and the defaults, under the same names. Raises StartupError.
     """
-    app = Flask(__name__, static_folder=None)
+    app = Keyhook(__name__, static_folder=None)
     app.config.from_mapping({**DEFAULTS, **settings.environment(DEFAULTS), **(config or {})})
     chosen = prepare(settings.load(app.config))
     app.config["SQLALCHEMY_DATABASE_URI"] = URL.create("sqlite", database=str(chosen.database))
@@ -44,6 +50,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.url_map.merge_slashes = False  # or it would redirect, in HTML
     envelope.set_up_logging()
     db.init_app(app)
+    app.teardown_appcontext_funcs.clear()  # db.session's: nothing here uses one
     with app.app_context():
         app.extensions[auth.EXTENSION] = auth.Service(chosen, Storage(db.engine, chosen.database))
     for part in (errors, auth, cli):

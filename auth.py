@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import jwt
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, current_app, g, request
 
 import credentials
 import keys
@@ -195,7 +195,7 @@ def guard() -> None:
 
 def bearer() -> str | None:
     """The token of the Authorization header (RFC 6750 section 2.1), the scheme in any case, or None."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, token = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     return token.strip(" ") if scheme.lower() == "bearer" and token.strip(" ") else None
 
 
@@ -206,6 +206,8 @@ def authenticate(credential: str | None) -> Principal:
     principal = service().identify(credential, client_address)
     g.principal = principal
     request.environ["keyhook.who"] = f"{principal.kind}:{principal.key_name or principal.owner}"
+    if principal.kind == "api_key" and principal.expires_at:
+        request.environ["keyhook.headers"] = [("Keyhook-Key-Expires", wire_time(principal.expires_at))]
     return principal
 
 
@@ -232,14 +234,5 @@ def client_address() -> str | None:
     return peer
 
 
-def tell_expiry(response: Response) -> Response:
-    """After every request: the holder of a key that will expire learns when."""
-    principal: Principal | None = g.get("principal")
-    if principal is not None and principal.kind == "api_key" and principal.expires_at:
-        response.headers["Keyhook-Key-Expires"] = wire_time(principal.expires_at)
-    return response
-
-
 def install(app: Flask) -> None:
     app.before_request(guard)
-    app.after_request(tell_expiry)

@@ -19,11 +19,12 @@ PREFIX = re.compile(r"[a-z][a-z0-9]{1,9}")
 _KEY = re.compile(
     r"(?P<prefix>[a-z][a-z0-9]{1,9})_(?P<id>[0-9a-f]{32})_(?P<secret>[0-9A-Za-z]{43})(?P<crc>[0-9a-f]{8})"
 )
-# Wider than a valid credential on purpose: one that lost its last characters is still most of a secret.
-# A JWT is known by its first letters: base64url of `{"`, or of `{` and white space.
-_LEAK = re.compile(
-    r"(?i:[0-9a-f]{32}_[0-9a-z]{8,})|(?<![\w-])e(?:yJ|yAi|wo[gi]|w0K)[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?", re.ASCII
-)
+# Wider than a valid credential on purpose: one that lost its last characters is still most of a secret. Of a key the id
+# is left, which is no secret. A JWT is known by its first letters: base64url of `{"`, or of `{` and white space.
+_LEAKS = [
+    re.compile(r"_(?<=[0-9A-Fa-f]{32}_)[0-9A-Za-z]{8,}"),
+    re.compile(r"\be(?<![\w-]e)(?:yJ|yAi|wo[gi]|w0K)[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?", re.ASCII),
+]
 _SHORTEST_LEAK = 19
 
 
@@ -59,9 +60,12 @@ def is_key(text: str, prefix: str) -> bool:
 
 def has_credential(text: str) -> bool:
     """Whether an API key or a JWT, or most of one, stands anywhere in the text."""
-    return len(text) >= _SHORTEST_LEAK and _LEAK.search(text) is not None
+    return len(text) >= _SHORTEST_LEAK and any(leak.search(text) for leak in _LEAKS)
 
 
 def redact(text: str) -> str:
     """The text with every credential in it, or what is left of one, replaced."""
-    return _LEAK.sub("[redacted]", text) if len(text) >= _SHORTEST_LEAK else text
+    if len(text) >= _SHORTEST_LEAK:
+        for leak in _LEAKS:
+            text = leak.sub("[redacted]", text)
+    return text

@@ -28,7 +28,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Envelope:
-    """Views leave what it needs in the environ: `keyhook.who`, `keyhook.reason` (of a refusal) and `keyhook.policy`."""
+    """Views leave what it needs in the environ: `keyhook.who`, `keyhook.reason` (of a refusal), `keyhook.policy`, and
+    `keyhook.headers`: a list of more headers, which costs a third of what it does in a Response.
+    """
 
     def __init__(self, app: "WSGIApplication") -> None:
         self._app = app
@@ -44,24 +46,24 @@ class Envelope:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal sent
             sent = status[:3]
+            headers += environ.get("keyhook.headers", ())
             headers += HEADERS
             headers.append(("X-Request-ID", request_id))
             headers.append(("Content-Security-Policy", environ.get("keyhook.policy", API_POLICY)))
-            if not any(name == "Cache-Control" for name, _ in headers):
+            if "Cache-Control" not in [name for name, _ in headers]:
                 headers.append(("Cache-Control", "no-store"))
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         body = self._app(environ, start)
-        log.info(
-            "%s %s %s %.1fms who=%s id=%s%s",
-            loggable(environ["REQUEST_METHOD"]),
-            loggable(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), "latin-1"),
-            sent,
-            (time.perf_counter() - started) * 1000,
-            loggable(environ.get("keyhook.who", "-")),
-            request_id,
-            f' reason="{loggable(reason)}"' if (reason := environ.get("keyhook.reason")) else "",
-        )
+        if log.isEnabledFor(logging.INFO):
+            method = loggable(environ["REQUEST_METHOD"])
+            path = loggable(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), "latin-1")
+            took = (time.perf_counter() - started) * 1000
+            who = loggable(environ.get("keyhook.who", "-"))
+            why = f' reason="{loggable(reason)}"' if (reason := environ.get("keyhook.reason")) else ""
+            line = f"{method} {path} {sent} {took:.1f}ms who={who} id={request_id}{why}"
+            # Not log.info, which walks the stack for a file and a line that are always these.
+            log.handle(logging.LogRecord(log.name, logging.INFO, __file__, 0, line, None, None))
         return body
 
 
@@ -96,6 +98,14 @@ class RedactingFormatter(logging.Formatter):
     """The last line of defence: a trace, too, is written without what looks like a credential. Times are UTC."""
 
     converter = staticmethod(time.gmtime)
+    _last = (0, "")  # the second that was written last, and its text
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        second, text = self._last
+        if second != int(record.created):
+            text = super().formatTime(record, datefmt)
+            self._last = (int(record.created), text)
+        return text
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))

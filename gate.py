@@ -46,13 +46,14 @@ def auth() -> Response:
     """
     if request.method in REFUSED_METHODS:
         raise MethodNotAllowed(METHODS)
-    principal = authenticate(request.headers.get("X-API-Key", "").strip() or bearer())
+    principal = authenticate(request.environ.get("HTTP_X_API_KEY", "").strip() or bearer())
     if request.query_string:
         for role in request.args.getlist("role"):
             principal.require_role(role)
         principal.require_scopes(request.args.getlist("scope"))
     body, headers = _rendered(principal)
-    return Response(body, 200, headers, content_type="application/json")
+    request.environ["keyhook.headers"] = [*headers, *request.environ.get("keyhook.headers", ())]
+    return Response(body, content_type="application/json")
 
 
 @bp.record

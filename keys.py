@@ -6,7 +6,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import bcrypt
@@ -15,14 +16,19 @@ from sqlalchemy import Row, bindparam, or_, select, update
 import credentials
 from errors import AuthenticationFailed, DatabaseUnavailable
 from models import api_keys, now, timestamp
-from storage import LooseWriter, Storage
+from storage import Lookup, LooseWriter, Storage
 
 MEMORY_SIZE = 16_384  # verified secrets that a process remembers: about 4 MB
-USE_INTERVAL = timedelta(seconds=60)  # between two writes of one key's last use
+USE_INTERVAL = 60  # seconds between two writes of one key's last use
 USE_PENDING = 10_000  # keys whose use could not be written yet
 USE_RETRY = 0.5  # seconds after a write of uses that failed
 
-_BY_ID = select(api_keys).where(api_keys.c.id == bindparam("key_id"))
+_NOT_NEEDED = {"seq", "description", "created_by_key", "last_used_ip"}
+_BY_ID = Lookup(
+    select(*(column for column in api_keys.c if column.name not in _NOT_NEEDED)).where(
+        api_keys.c.id == bindparam("key_id")
+    )
+)
 _NOTE_USE = (
     update(api_keys)
     .where(
@@ -94,11 +100,11 @@ class LastUse:
 
     def note(self, row: Row[Any], address: Callable[[], str | None]) -> None:
         """A key was used. `address` is asked only when the use is to be written."""
-        moment = datetime.now(UTC)
-        due = timestamp(moment - USE_INTERVAL)
+        due = _due(int(time.time()))
         if (row.last_used_at is None or row.last_used_at < due) and len(self._pending) < USE_PENDING:
-            self._pending[row.id] = {"key_id": row.id, "due": due, "at": timestamp(moment), "ip": address()}
-        self.flush()
+            self._pending[row.id] = {"key_id": row.id, "due": due, "at": now(), "ip": address()}
+        if self._pending:
+            self.flush()
 
     def flush(self) -> None:
         """Tries to write what is pending, without waiting for anyone."""
@@ -152,13 +158,19 @@ class Keys:
         parsed = credentials.read_key(text)
         if parsed is None:
             raise AuthenticationFailed("malformed key")
-        row = self._storage.first(_BY_ID, {"key_id": parsed.id})
+        row = self._storage.look_up(_BY_ID, parsed.id)
         if row is None:
             raise AuthenticationFailed("unknown key")
         matched = self.verifier.match(parsed.secret, valid_hashes(row))
         if matched is None:
             raise AuthenticationFailed("wrong secret")
         return row, matched
+
+
+@lru_cache(maxsize=2)
+def _due(second: int) -> str:
+    """A use that was noted before this is due again. Remembered, for it is asked on every check."""
+    return timestamp(datetime.fromtimestamp(second - USE_INTERVAL, UTC))
 
 
 def new_id() -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from credentials import redact
 from errors import ExpiryExceedsCreator, InsufficientPermissions, InsufficientScope, ScopeExceedsCreator
@@ -28,8 +28,7 @@ class Limits:
             raise ExpiryExceedsCreator(requested=wire_time(expires_at), creator=wire_time(self.expires_at))
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(NamedTuple):
     """The holder of a credential that was found good.
 
     `expires_at` is when the credential ends: for a secret in its grace, the end of that if it comes first. `scopes` is

@@ -7,14 +7,15 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque, namedtuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Executable, Row, pool, text
+from sqlalchemy import Connection, Engine, Executable, Row, Select, pool, text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from errors import DatabaseUnavailable
@@ -57,6 +58,7 @@ class Storage:
         self._wal = f"{path}-wal"
         self.engine = engine
         self._idle: deque[Connection] = deque()
+        self._idle_drivers: deque[sqlite3.Connection] = deque()
         self._queue = WriteQueue()
         self._writer: Connection | None = None
         # Held to the end: while one connection is open, SQLite never removes the WAL file, so its identity is fixed.
@@ -73,6 +75,8 @@ class Storage:
         """Closes everything; for tests and tools, since a server just ends."""
         while self._idle:
             self._idle.pop().close()
+        while self._idle_drivers:
+            self._idle_drivers.pop().close()
         for connection in (self._writer, self._anchor):
             if connection is not None:
                 connection.close()
@@ -81,6 +85,24 @@ class Storage:
     def first(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Row[Any] | None:
         """The first row as of now, or None. Raises DatabaseUnavailable."""
         return self._read(lambda connection: connection.execute(statement, parameters).first())
+
+    def look_up(self, lookup: "Lookup", value: str) -> Any:
+        """The row of a Lookup as of now, or None. Raises DatabaseUnavailable."""
+        self.check_file()
+        try:
+            try:
+                connection = self._idle_drivers.pop()
+            except IndexError:
+                connection = connect(self.path)
+            try:
+                values = connection.execute(lookup.text, (value,)).fetchone()
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.Error as error:
+            raise DatabaseUnavailable(str(error)) from error
+        self._idle_drivers.append(connection)
+        return values and lookup.make_row(values)
 
     def all(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Row[Any]]:
         """Every row as of now. Raises DatabaseUnavailable."""
@@ -167,6 +189,18 @@ class Storage:
             connection.close()
         else:
             self._writer = connection
+
+
+class Lookup:
+    """A SELECT by one value for the hot path: compiled once, and run by the driver itself in a third of the time.
+
+    Its rows are named tuples of what the driver gives, so that a Boolean is 0 or 1.
+    """
+
+    def __init__(self, statement: Select[Any]) -> None:
+        self.text = str(statement.compile(dialect=sqlite.dialect()))
+        row = namedtuple("Row", statement.selected_columns.keys())  # type: ignore[misc]
+        self.make_row: Callable[[Iterable[Any]], Any] = row._make
 
 
 class LooseWriter:
