@@ -47,6 +47,7 @@ class Service:
 
         A good key counts as used, by who is at the address.
         """
+        self.keys.last_use.flush()
         if len(credential) > MAX_CREDENTIAL:
             raise AuthenticationFailed("oversized credential")
         if not credentials.is_key(credential, self.settings.key_prefix):
@@ -124,7 +125,7 @@ def read_token(token: str, secret: bytes) -> Principal:
         raise _expired_token() from None
     except jwt.InvalidTokenError as error:
         raise AuthenticationFailed(f"bad token: {type(error).__name__}") from None
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
         # A hostile header or claim that the library does not expect, such as one nested too deep.
         raise AuthenticationFailed(f"bad token: {type(error).__name__}") from None
 

@@ -1,8 +1,8 @@
 """Before the first request: the data directory, the database at the newest schema, the secret.
 
 Many processes may do it at once: it happens under a lock on the directories. Each file appears whole or not at all: it
-is made under another name, synced, and renamed. So a file that is there is complete, and what is missing beside it was
-lost: then the start stops with one line, and nothing is made anew in its place.
+is made under another name, synced, and renamed. So a database that is there is complete, and one that is missing beside
+its secret was lost: then the start stops with one line, and nothing is made anew in its place.
 """
 
 import fcntl
@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import create_engine, pool
+from sqlalchemy.exc import DBAPIError
 
 from models import SCHEMA
 from settings import Settings, refuse, secret_of
@@ -39,9 +40,9 @@ def prepare(settings: Settings) -> Settings:
 def make_directory(name: str, path: Path) -> None:
     """Makes a directory for its owner alone; one that is there already keeps its mode. Raises StartupError."""
     try:
-        if not path.is_dir():
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sync_directory(path.parent)
+        for directory in reversed([place for place in (path, *path.parents) if not place.is_dir()]):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            sync_directory(directory.parent)
     except OSError as error:
         raise refuse(name, f"cannot be made at {path}: {error.strerror}") from None
 
@@ -98,6 +99,8 @@ def _bring_up_to_date(path: Path) -> None:
     try:
         with closing(connect(path)) as connection:
             found = [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
+            if found == [SCHEMA]:
+                connection.execute("SELECT 1 FROM api_keys LIMIT 1")
             mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
             if mode != "wal":  # a database that somebody has written out by other means
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -110,7 +113,10 @@ def _bring_up_to_date(path: Path) -> None:
                 "KEYHOOK_DATABASE_URL",
                 f"names {path}, whose schema {found} is unknown here: a newer version has written it",
             )
-        _migrate(path)
+        try:
+            _migrate(path)
+        except sqlite3.Error as error:
+            raise refuse("KEYHOOK_DATABASE_URL", f"names {path}, which cannot be brought up to date: {error}") from None
 
 
 def _migrate(path: Path) -> None:
@@ -125,13 +131,12 @@ def _migrate(path: Path) -> None:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
         try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
             command.upgrade(config, "head")
-        except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
-            raise
-        connection.exec_driver_sql("COMMIT")
+            connection.exec_driver_sql("COMMIT")
+        except DBAPIError as error:  # closing the connection rolls back
+            raise sqlite3.OperationalError(str(error.orig)) from None
 
 
 def _secret(path: Path) -> bytes:

@@ -180,6 +180,7 @@ def inspect(keyring: Keyring) -> None:
 @with_appcontext
 def backup(file: Path) -> None:
     """Copy the database to FILE while the service runs. An existing FILE is refused."""
+    file = file.absolute()
     part = file.with_name(f"{file.name}.part-{os.getpid()}")
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -188,7 +189,7 @@ def backup(file: Path) -> None:
             os.link(part, file)  # refuses, at once and for good, to replace what is there
         finally:
             part.unlink()
-        sync_directory(file.absolute().parent)
+        sync_directory(file.parent)
     except FileExistsError:
         raise click.ClickException(f"{file} exists already") from None
     except OSError as error:
@@ -222,6 +223,8 @@ def refusals() -> Iterator[None]:
         yield
     except SchemaError as error:
         raise click.ClickException(redact(_one_line(error.messages_dict))) from None
+    except UnicodeEncodeError:
+        raise click.ClickException("what was given is no text in UTF-8") from None
     except AuthenticationFailed as error:
         raise click.ClickException(error.reason) from None
     except KeyhookError as error:
@@ -281,7 +284,8 @@ def say_how_to_start(app: Flask) -> None:
         if auth.service().storage.first(select(api_keys.c.seq).limit(1)) is not None:
             return
     host, port = (context.params["host"], context.params["port"]) if context else ("127.0.0.1", 5000)
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  (any address is no address to call)
+    host = f"[{host}]" if ":" in host else host
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  (any address is no address to call)
     click.echo(HOW_TO_START.format(flask=_flask_command(), host=host, port=port), err=True)
 
 

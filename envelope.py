@@ -41,6 +41,8 @@ class Envelope:
         query = environ.get("QUERY_STRING", "")
         if not query.isascii():  # raw bytes, which werkzeug would fail on
             environ["QUERY_STRING"] = quote(query, safe="%&=+", encoding="latin-1")
+        environ.pop("HTTP_UPGRADE", None)  # routing would take a WebSocket's handshake for another kind of route
+        environ["HTTP_HOST"] = "localhost"  # and refuse some hosts, whereas every URL that we answer is relative
         sent = ""
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import CTE, Connection, Row, bindparam, delete, exists, insert, literal, select, update
+from sqlalchemy import CTE, Connection, Row, bindparam, delete, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 import keys
@@ -151,12 +151,11 @@ class Keyring:
                 rows = [(row.id, row.name) for row in offspring]
                 tx.execute(delete(api_keys).where(api_keys.c.id.in_(select(family.c.id))))
                 tx.execute(delete(lineage).where(lineage.c.key_id.in_(select(family.c.id))))
+                _forget(tx, root.created_by_key)
                 self._record(tx, "key.deleted", rows, {"cascade_of": root.id})
             else:
                 tx.execute(delete(api_keys).where(api_keys.c.id == root.id))
-                child = lineage.alias()
-                childless = ~exists().where(child.c.parent_id == root.id)
-                tx.execute(delete(lineage).where(lineage.c.key_id == root.id, childless))
+                _forget(tx, root.id)
             self._record(tx, "key.deleted", [(root.id, root.name)], None)
 
     def audit(self, limit: int, before: int | None) -> Page:
@@ -178,7 +177,8 @@ class Keyring:
         if row is None or keys.status(row) != "active" or self._principal.secret_hash not in keys.valid_hashes(row):
             raise AuthenticationFailed("the acting key ended before the change was made")
         Principal("api_key", row.tenant, row.owner, row.role).require_role("write")
-        return Limits(frozenset(row.scopes.split()), row.expires_at)
+        # A secret in its grace gives no longer life than its own, or it could rotate itself out of its end.
+        return Limits(frozenset(row.scopes.split()), keys.ends_at(row, self._principal.secret_hash))
 
     def _find(self, tx: Connection, name: str) -> Row[Any]:
         row = tx.execute(self._mine.where(api_keys.c.name == name)).first()
@@ -223,6 +223,17 @@ def _descendants(root: str) -> CTE:
     """The ids of a key and of all that were minted with it, through keys that are gone as well."""
     family = select(literal(root).label("id")).cte("family", recursive=True)
     return family.union(select(lineage.c.key_id).where(lineage.c.parent_id == family.c.id))
+
+
+def _forget(tx: Connection, key_id: str | None) -> None:
+    """Removes what the lineage holds of a key that is gone and has no offspring, and so upwards."""
+    while key_id is not None:
+        offspring = tx.execute(select(lineage.c.key_id).where(lineage.c.parent_id == key_id).limit(1)).first()
+        if offspring or tx.execute(select(api_keys.c.id).where(api_keys.c.id == key_id)).first():
+            return
+        parent = tx.execute(select(lineage.c.parent_id).where(lineage.c.key_id == key_id)).scalar()
+        tx.execute(delete(lineage).where(lineage.c.key_id == key_id))
+        key_id = parent
 
 
 def _page(rows: Sequence[Row[Any]], limit: int, cursor: str) -> Page:

@@ -122,6 +122,7 @@ class LastUse:
             self._busy.release()
 
     def close(self) -> None:
+        self.flush()
         self._writer.close()
 
 

@@ -5,6 +5,7 @@ finds them: nothing is written twice.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
@@ -187,8 +188,8 @@ def read_form(schema: Schema) -> dict[str, Any]:
     pairs = parse_qsl(read_body().decode("utf-8", "replace"), keep_blank_values=True)
     given = dict(pairs)
     if len(given) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise InvalidRequest(_redacted({name: ["Given more than once."] for name in given if names.count(name) > 1}))
+        counts = Counter(name for name, _ in pairs)
+        raise InvalidRequest(_redacted({name: ["Given more than once."] for name in given if counts[name] > 1}))
     return _load(schema, given, InvalidRequest)
 
 

@@ -29,8 +29,12 @@ EXAMPLE_KEY = "kh_" + "0b8f7a527f554d0c9b0a3f6f0f6f2a11" + "_" + "0" * 43 + "6f6
 
 
 def nfc(text: str) -> str:
-    """The form in which names are kept, compared and answered."""
-    return unicodedata.normalize("NFC", text)
+    """The form in which names are kept, compared and answered.
+
+    What is too long to become a name (NFC shortens four-fold at the most) stays as it is: ordering the marks of a text
+    takes quadratic time.
+    """
+    return text if len(text) > 4 * MAX_NAME else unicodedata.normalize("NFC", text)
 
 
 class Name(fields.String):

@@ -37,10 +37,16 @@ class Settings:
 
 def load(values: Mapping[str, Any]) -> Settings:
     """Raises StartupError for a value that makes no sense, an empty one included."""
-    given = {name: str(value) for name, value in values.items() if name.startswith("KEYHOOK_") and value is not None}
+    given = {
+        name: os.fsdecode(value) if isinstance(value, bytes) else str(value)
+        for name, value in values.items()
+        if name.startswith("KEYHOOK_") and value is not None
+    }
     for name, value in given.items():
         if not value.strip():
             raise refuse(name, "is set but empty; unset it to use the default")
+        if name in ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL") and not value.isprintable():
+            raise refuse(name, "must be printable text")
     data_dir = Path(given["KEYHOOK_DATA_DIR"]).absolute()
     return Settings(
         data_dir=data_dir,
@@ -90,7 +96,7 @@ def _database(value: str | None, data_dir: Path) -> Path:
         return data_dir / "keyhook.db"
     try:
         url = make_url(value)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise refuse("KEYHOOK_DATABASE_URL", "is no database URL") from None
     if url.drivername not in ("sqlite", "sqlite+pysqlite") or url.query or url.host:
         raise refuse("KEYHOOK_DATABASE_URL", "must be sqlite:///path/to/file, without options")

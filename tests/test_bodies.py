@@ -81,6 +81,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"name": "a\ue000"}, "name"),
     ({"name": "a" * 101}, "name"),
     ({"name": "é" * 101}, "name"),
+    ({"name": "a" + "\u0301" * 4000 + "\u0323" * 4000}, "name"),
     ({"name": f"kh_{'0' * 32}_{'x' * 43}{'0' * 8}"}, "name"),
     ({"name": "k", "role": "admin"}, "role"),
     ({"name": "k", "role": "Write"}, "role"),

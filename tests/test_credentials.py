@@ -152,6 +152,8 @@ ODD_CLAIMS: dict[str, list[Any]] = {
         {},
         1e308,
         10**30,
+        10**17,
+        2**62,
         float("nan"),
         float("inf"),
     ],

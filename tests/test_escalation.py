@@ -168,3 +168,20 @@ def test_a_read_key_mints_nothing(call: Callable[..., Any], mint: Callable[..., 
     response = call("POST", "/v0/api_keys", by=mint("reader", role="read"), json={"name": "x"})
     assert (response.status_code, response.json["error_code"]) == (403, "InsufficientPermissions")
     assert response.json["details"] == {"required": "write", "actual": "read"}
+
+
+def test_a_secret_in_its_grace_cannot_outlive_it(call: Callable[..., Any], mint: Callable[..., str]) -> None:
+    old = mint("k")
+    new = call("POST", "/v0/api_keys/k/rotate", json={"grace_seconds": 3600}).json["api_key"]
+    ends = call("GET", "/v0/auth", by=old).json["expires_at"]
+    for path, body in (
+        ("", {"name": "x", "expires_at": None}),
+        ("", {"name": "x", "expires_at": FAR}),
+        ("/k/rotate", {}),
+    ):
+        response = call("POST", f"/v0/api_keys{path}", by=old, json=body)
+        assert (response.status_code, response.json["error_code"]) == (403, "ExpiryExceedsCreator")
+        assert response.json["details"]["creator"] == ends
+    mint("child", by=old)
+    assert call("GET", "/v0/api_keys/child").json["expires_at"] == ends
+    assert call("POST", "/v0/api_keys/k/rotate", by=new, json={}).status_code == 201

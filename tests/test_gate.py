@@ -503,3 +503,20 @@ def test_a_real_server_passes_methods_queries_and_bodies_through(
     assert server.call("GET", "/v0/auth").headers["Remote-Groups"] == ""
     # Waitress itself refuses such a request line.
     assert exchange(server, f"X-API-Key: {key}", query="?scope=\xff")[0] == (400 if command is WAITRESS else 403)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Connection": "upgrade", "Upgrade": "websocket"},
+        {"Connection": "Upgrade", "Upgrade": "h2c"},
+        {"Host": f"{'a' * 70}.example"},
+        {"Host": ".."},
+        {"Host": "a b"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/v0/auth", "/v0/api_keys", "/healthz"])
+def test_a_handshake_or_an_odd_host_changes_no_answer(
+    call: Call, mint: Call, headers: dict[str, str], path: str
+) -> None:
+    assert call("GET", path, by=mint(), headers=headers).status_code == 200

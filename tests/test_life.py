@@ -268,6 +268,17 @@ def test_nothing_of_a_family_is_left_after_its_cascade(
     connection.close()
 
 
+@pytest.mark.parametrize("order", ["abcdexy", "dcebaxy", "bcdeaxy", "xybdcea"])
+def test_nothing_of_a_family_is_left_when_all_are_gone_one_by_one(
+    call: Callable[..., Any], family: dict[str, str], data_dir: Path, order: str
+) -> None:
+    for name in order:
+        call("DELETE", f"/v0/api_keys/{name}")
+    connection = sqlite3.connect(data_dir / "keyhook.db")
+    assert connection.execute("SELECT count(*) FROM lineage").fetchone() == (0,)
+    connection.close()
+
+
 @pytest.mark.parametrize("ending", ["disable", "delete", "expire", "rotate", "lower"])
 def test_a_key_that_ends_between_its_check_and_its_change_changes_nothing(
     app: Flask, call: Callable[..., Any], mint: Callable[..., str], ending: str
