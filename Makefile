@@ -15,7 +15,7 @@ run: .venv/runtime  ## start the service: make run PORT=8080
 	@$(BIN)/flask run --host $(HOST) --port $(PORT)
 
 serve: .venv/runtime  ## the server for a long-running install
-	@$(BIN)/waitress-serve --listen=$(HOST):$(PORT) --threads=8 --connection-limit=2000 \
+	@$(BIN)/waitress-serve --listen=$(HOST):$(PORT) --threads=8 --connection-limit=2000 --asyncore-use-poll \
 		--no-clear-untrusted-proxy-headers --call app:create_app
 
 test: .venv/development  ## every test

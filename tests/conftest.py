@@ -147,8 +147,8 @@ class Server:
 FLASK_RUN = [sys.executable, "-m", "flask", "--app", "app", "run", "--port", "{port}"]
 # What the README recommends for a long-running install.
 WAITRESS = [
-    sys.executable, "-m", "waitress", "--host=127.0.0.1", "--port={port}", "--threads=8", "--connection-limit=2000",
-    "--no-clear-untrusted-proxy-headers", "--call", "app:create_app",
+    sys.executable, "-m", "waitress", "--host=127.0.0.1", "--port={port}", "--threads=8",
+    "--connection-limit=2000", "--asyncore-use-poll", "--no-clear-untrusted-proxy-headers", "--call", "app:create_app",
 ]  # fmt: skip
 
 

@@ -1,0 +1,154 @@
+"""Another process holds the write lock: checks go on, a change waits its turn or is told to come back."""
+
+import http.client
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from conftest import FLASK_RUN, WAITRESS, Server
+
+pytestmark = pytest.mark.faults
+
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()
+connection.execute("ROLLBACK")
+"""
+BUSY_TIMEOUT = 5  # seconds, as promised
+SLACK = 0.010  # seconds that two noisy medians may differ by, whatever their ratio
+UNAVAILABLE = {
+    "message": "The database does not answer at the moment",
+    "error_code": "DatabaseUnavailable",
+    "details": None,
+}
+
+
+@contextmanager
+def write_lock(database: Path) -> Iterator[None]:
+    """Held by a process of its own; closing its stdin ends it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        try:
+            yield
+        finally:
+            holder.stdin.close()
+
+
+def check_times(server: Server, secret: str, go_on: Callable[[int], bool]) -> list[float]:
+    """The seconds that each check took; all of them 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    times: list[float] = []
+    while go_on(len(times)):
+        started = time.perf_counter()
+        connection.request("GET", "/v0/auth", headers={"X-API-Key": secret})
+        response = connection.getresponse()
+        response.read()
+        times.append(time.perf_counter() - started)
+        assert response.status == 200
+        time.sleep(0.002)
+    connection.close()
+    return times
+
+
+def until(moment: float) -> Callable[[int], bool]:
+    return lambda _: time.monotonic() < moment
+
+
+def assert_unhurt(during: list[float], before: list[float]) -> None:
+    low, high = statistics.median(before), statistics.median(during)
+    print(f"check: median {low * 1000:.1f} ms before, {high * 1000:.1f} ms during, {max(during) * 1000:.0f} ms at most")
+    assert high <= 3 * low + SLACK
+
+
+class Answer(NamedTuple):
+    """What came of a creation; the response itself would keep its connection open."""
+
+    status: int
+    body: dict[str, Any]
+    retry_after: str | None
+    took: float  # seconds
+
+
+def create(server: Server, name: str, token: str) -> Answer:
+    started = time.monotonic()
+    response = server.call("POST", "/v0/api_keys", by=token, json={"name": name})
+    took = time.monotonic() - started
+    return Answer(response.status_code, response.json(), response.headers.get("Retry-After"), took)
+
+
+@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+def test_a_creation_waits_for_a_short_lock(serve: Callable[..., Server], data_dir: Path, command: list[str]) -> None:
+    server = serve(command)
+    warm, unused, token = server.mint("warm"), server.mint("unused"), server.token()
+    before = check_times(server, warm, lambda count: count < 200)
+    with ThreadPoolExecutor(1) as other:
+        with write_lock(data_dir / "keyhook.db"):
+            waiting: Future[Answer] = other.submit(create, server, "patient", token)
+            during = check_times(server, warm, until(time.monotonic() + 1.5))
+            assert server.call("GET", "/v0/auth", by=unused).status_code == 200  # whose use cannot be noted
+            during += check_times(server, warm, until(time.monotonic() + 0.5))
+            assert not waiting.done()
+        answer = waiting.result()
+    assert answer.status == 201
+    assert server.call("GET", "/v0/auth", by=answer.body["api_key"]).status_code == 200
+    assert_unhurt(during, before)
+
+
+@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+def test_a_creation_gives_up_on_a_long_lock(serve: Callable[..., Server], data_dir: Path, command: list[str]) -> None:
+    """30 seconds, more creations than the server has threads: checks still find one."""
+    server = serve(command)
+    warm, token = server.mint("warm"), server.token()
+    before = check_times(server, warm, lambda count: count < 200)
+    seconds = 30 if command is WAITRESS else 7
+    released = threading.Event()
+
+    def insist(number: int) -> list[Answer]:
+        answers: list[Answer] = []
+        while not released.wait(0.2):
+            answers.append(create(server, f"creation-{number}-{len(answers)}", token))
+        return answers
+
+    with ThreadPoolExecutor(20) as others:
+        with write_lock(data_dir / "keyhook.db"):
+            end = time.monotonic() + seconds
+            alone = create(server, "alone", token)
+            assert_refused(alone)
+            assert alone.took > BUSY_TIMEOUT - 1
+            insisting = [others.submit(insist, number) for number in range(20)]
+            during = check_times(server, warm, until(end))
+            released.set()
+            time.sleep(0.5)
+        answers = [answer for future in insisting for answer in future.result()]
+    made = [answer for answer in answers if answer.status == 201]  # those that were waiting when the lock was let go
+    refused = [answer for answer in answers if answer.status != 201]
+    print(f"{len(made)} made, {len(refused)} refused")
+    for answer in refused:
+        assert_refused(answer)
+    assert len(refused) >= 20 - 8
+    assert_unhurt(during, before)
+    assert sorted(during)[len(during) * 98 // 100] < 1
+    shown = {key["name"] for key in server.call("GET", "/v0/api_keys").json()}
+    assert shown == {"warm"} | {answer.body["name"] for answer in made}
+    assert create(server, "alone", token).status == 201
+
+
+def assert_refused(answer: Answer) -> None:
+    assert (answer.status, answer.body) == (503, UNAVAILABLE)
+    assert int(answer.retry_after or 0) > 0
+    assert answer.took < BUSY_TIMEOUT + 2

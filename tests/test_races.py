@@ -1,0 +1,197 @@
+"""Many at once, in one process and in two: one wins, the others are told so, and what was told stays true."""
+
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from conftest import WAITRESS, Server
+from flask import Flask
+
+THREADS = 32
+
+Call = Callable[..., tuple[int, Any]]
+DUPLICATE = {"message": "An entity with this name already exists", "error_code": "DuplicateName", "details": None}
+
+
+@pytest.fixture(params=["one process", "two servers"])
+def callers(request: pytest.FixtureRequest) -> list[Call]:
+    """Ways to send a request, which all lead to the same database: call(method, path, by=..., json=...)."""
+    if request.param == "one process":
+        app: Flask = request.getfixturevalue("app")
+        admin = request.getfixturevalue("token")()
+
+        def call(method: str, path: str, by: str = admin, **kwargs: Any) -> tuple[int, Any]:
+            headers = {"Authorization": f"Bearer {by}"}
+            response = app.test_client().open(path, method=method, headers=headers, **kwargs)
+            return response.status_code, response.get_json(silent=True)
+
+        return [call]
+    serve: Callable[..., Server] = request.getfixturevalue("serve")
+
+    def caller(server: Server) -> Call:
+        def call(method: str, path: str, by: str = "", **kwargs: Any) -> tuple[int, Any]:
+            response = server.call(method, path, by=by, **kwargs)
+            return response.status_code, response.json() if response.content else None
+
+        return call
+
+    return [caller(serve()), caller(serve(WAITRESS))]
+
+
+def at_once(callers: list[Call], requests: Iterable[tuple[Any, ...]]) -> list[tuple[int, Any]]:
+    """Sends all of them at the same moment, each (method, path, body, by...) on a thread of its own."""
+    sent = list(requests)
+    barrier = threading.Barrier(len(sent))
+
+    def send(call: Call, request: tuple[Any, ...]) -> tuple[int, Any]:
+        method, path, body, *by = request
+        barrier.wait(30)
+        return call(method, path, *by, json=body)
+
+    with ThreadPoolExecutor(len(sent)) as threads:
+        return list(threads.map(send, itertools.cycle(callers), sent))
+
+
+def mint(call: Call, name: str, *by: str) -> str:
+    status, body = call("POST", "/v0/api_keys", *by, json={"name": name})
+    assert status == 201, body
+    return str(body["api_key"])
+
+
+def statuses(answers: Iterable[tuple[int, Any]]) -> Counter[int]:
+    return Counter(status for status, _ in answers)
+
+
+def works(call: Call, key: str) -> bool:
+    status, body = call("GET", "/v0/auth", key)
+    assert status in (200, 401), body
+    return status == 200
+
+
+def test_one_name_goes_to_one_creation(callers: list[Call]) -> None:
+    for number in range(5):
+        answers = at_once(callers, [("POST", "/v0/api_keys", {"name": f"name-{number}"})] * THREADS)
+        assert statuses(answers) == {201: 1, 409: THREADS - 1}
+        [minted] = [body for status, body in answers if status == 201]
+        assert all(body == DUPLICATE for status, body in answers if status == 409)
+        assert callers[0]("GET", f"/v0/api_keys/name-{number}")[1]["id"] == minted["id"]
+        assert all(works(call, minted["api_key"]) for call in callers)
+    assert len(callers[0]("GET", "/v0/api_keys")[1]) == 5
+    assert len(callers[0]("GET", "/v0/audit")[1]) == 5
+
+
+def test_one_name_goes_to_one_renaming(callers: list[Call]) -> None:
+    keys = {f"old-{number}": mint(callers[0], f"old-{number}") for number in range(THREADS)}
+    answers = at_once(callers, [("PATCH", f"/v0/api_keys/{name}", {"name": "new"}) for name in keys])
+    assert statuses(answers) == {200: 1, 409: THREADS - 1}
+    names = [key["name"] for key in callers[0]("GET", "/v0/api_keys")[1]]
+    assert len(names) == len(set(names)) == THREADS
+    assert names.count("new") == 1
+    for key in keys.values():
+        assert callers[-1]("GET", "/v0/auth", key)[1]["key_name"] in names
+
+
+@pytest.mark.parametrize("grace", [0, 3600])
+def test_rotations_of_one_key(callers: list[Call], grace: int) -> None:
+    """One secret is left, with a grace that of the rotation before it as well: the order of the audit says which."""
+    first = mint(callers[0], "laptop")
+    answers = at_once(callers, [("POST", "/v0/api_keys/laptop/rotate", {"grace_seconds": grace})] * 16)
+    assert statuses(answers) == {201: 16}
+    secrets = [body["api_key"] for _, body in answers]
+    assert len({*secrets, first}) == 17
+    for call in callers:
+        good = [secret for secret in secrets if works(call, secret)]
+        assert len(good) == (2 if grace else 1)
+        assert not works(call, first)
+    last = callers[0]("POST", "/v0/api_keys/laptop/rotate", json={"grace_seconds": grace})[1]["api_key"]
+    assert works(callers[-1], last)
+    still = [secret for secret in good if works(callers[-1], secret)]
+    assert len(still) == (1 if grace else 0)
+    assert [entry["action"] for entry in callers[0]("GET", "/v0/audit")[1]] == ["key.rotated"] * 17 + ["key.created"]
+
+
+def test_one_deletion_of_many_succeeds(callers: list[Call]) -> None:
+    key = mint(callers[0], "laptop")
+    assert statuses(at_once(callers, [("DELETE", "/v0/api_keys/laptop", None)] * 16)) == {204: 1, 404: 15}
+    assert not works(callers[-1], key)
+    assert [entry["action"] for entry in callers[0]("GET", "/v0/audit")[1]] == ["key.deleted", "key.created"]
+
+
+def test_what_is_minted_with_a_key_that_is_being_deleted_dies_with_it(callers: list[Call]) -> None:
+    for number in range(4):
+        parent = mint(callers[0], f"parent-{number}")
+        child = mint(callers[0], f"child-{number}", parent)
+        requests: list[tuple[Any, ...]] = [
+            ("POST", "/v0/api_keys", {"name": f"offspring-{number}-{n}"}, child if n % 2 else parent) for n in range(24)
+        ]
+        requests.insert(12, ("DELETE", f"/v0/api_keys/parent-{number}?cascade=true", None))
+        answers = at_once(callers, requests)
+        assert answers.pop(12)[0] == 204
+        assert statuses(answers).keys() <= {201, 401}
+        offspring = [body["api_key"] for status, body in answers if status == 201]
+        for call, key in itertools.product(callers, [parent, child, *offspring]):
+            assert not works(call, key)
+            assert call("POST", "/v0/api_keys", key, json={"name": "undead"})[0] == 401
+    assert callers[0]("GET", "/v0/api_keys")[1] == []
+    actions = Counter(entry["action"] for entry in callers[0]("GET", "/v0/audit?limit=1000")[1])
+    assert actions["key.created"] == actions["key.deleted"]
+
+
+def test_a_key_that_was_disabled_mints_nothing_more(callers: list[Call]) -> None:
+    parent = mint(callers[0], "parent")
+    requests: list[tuple[Any, ...]] = [("POST", "/v0/api_keys", {"name": f"n-{n}"}, parent) for n in range(16)]
+    requests.insert(8, ("PATCH", "/v0/api_keys/parent", {"disabled": True}))
+    answers = at_once(callers, requests)
+    assert answers.pop(8)[0] == 200
+    assert statuses(answers).keys() <= {201, 401}
+    entries = callers[0]("GET", "/v0/audit")[1]
+    [when] = [place for place, entry in enumerate(entries) if entry["action"] == "key.updated"]
+    assert when == 0  # newest first: nothing was created after it
+
+
+def pages(app: Flask, token: str, limit: int) -> Iterator[list[str]]:
+    """The names on each page, following the links."""
+    path, client = f"/v0/api_keys?limit={limit}", app.test_client()
+    while path:
+        response = client.get(path, headers={"Authorization": f"Bearer {token}"})
+        assert response.status_code == 200
+        yield [key["name"] for key in response.get_json()]
+        path = response.headers.get("Link", "").partition(">")[0].removeprefix("<")
+
+
+@pytest.mark.parametrize("limit", [1, 7, 50])
+def test_pages_show_every_key_once_whatever_happens_meanwhile(
+    app: Flask, token: Callable[..., str], mint: Callable[..., str], limit: int
+) -> None:
+    for number in range(60):
+        mint(f"{'stays' if number % 2 else 'goes'}-{number}")
+    stays = {f"stays-{number}" for number in range(1, 60, 2)}
+    done = threading.Event()
+    admin = token()
+
+    def churn(worker: int) -> int:
+        client, headers = app.test_client(), {"Authorization": f"Bearer {admin}"}
+        names = [f"goes-{number}" for number in range(0, 60, 2) if number % 6 == 2 * worker]
+        for number in itertools.count():
+            if done.is_set():
+                return number
+            made = f"new-{worker}-{number}"
+            assert client.post("/v0/api_keys", json={"name": made}, headers=headers).status_code == 201
+            names.append(made)
+            assert client.delete(f"/v0/api_keys/{names.pop(0)}", headers=headers).status_code == 204
+        raise AssertionError
+
+    with ThreadPoolExecutor(3) as threads:
+        churning = [threads.submit(churn, worker) for worker in range(3)]
+        try:
+            for _ in range(5):
+                seen = Counter(name for page in itertools.islice(pages(app, admin, limit), 1000) for name in page)
+                assert set(seen.values()) == {1}
+                assert stays <= seen.keys()
+        finally:
+            done.set()
+        assert all(future.result() > 0 for future in churning)
