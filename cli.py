@@ -33,7 +33,7 @@ from errors import AuthenticationFailed, KeyhookError
 from keyring import Keyring
 from models import api_keys, timestamp, wire_time
 from principal import Origin, Principal
-from schemas import MAX_PAGE, CreateKey, Key, RotateKey, nfc
+from schemas import MAX_PAGE, CreateKey, Key, RotateKey, flat, nfc
 from storage import connect
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
@@ -168,9 +168,8 @@ def inspect(keyring: Keyring) -> None:
     row, matched = auth.service().keys.find(sys.stdin.readline().strip())
     if row.tenant != keyring.tenant:
         raise AuthenticationFailed("unknown key")
-    click.echo(
-        f"{row.name}: {keys.status(row)}, role {row.role}, owner {row.owner}, expires {in_words(row.expires_at)}"
-    )
+    owner, expiry = visible(row.owner), in_words(row.expires_at)
+    click.echo(f"{row.name}: {keys.status(row)}, role {row.role}, owner {owner}, expires {expiry}")
     if matched != row.secret_hash:
         click.echo(f"an earlier secret, good until {wire_time(row.previous_until)}", err=True)
 
@@ -180,9 +179,9 @@ def inspect(keyring: Keyring) -> None:
 @with_appcontext
 def backup(file: Path) -> None:
     """Copy the database to FILE while the service runs. An existing FILE is refused."""
-    file = file.absolute()
-    part = file.with_name(f"{file.name}.part-{os.getpid()}")
     try:
+        file = file.absolute()
+        part = file.with_name(f"{file.name}.part-{os.getpid()}")
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
             _copy(auth.service().settings.database, part)
@@ -190,6 +189,8 @@ def backup(file: Path) -> None:
         finally:
             part.unlink()
         sync_directory(file.parent)
+    except ValueError:
+        raise click.ClickException("that is no name for a file") from None
     except FileExistsError:
         raise click.ClickException(f"{file} exists already") from None
     except OSError as error:
@@ -222,7 +223,7 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except SchemaError as error:
-        raise click.ClickException(redact(_one_line(error.messages_dict))) from None
+        raise click.ClickException(redact(_one_line(flat(error.messages_dict)))) from None
     except UnicodeEncodeError:
         raise click.ClickException("what was given is no text in UTF-8") from None
     except AuthenticationFailed as error:
@@ -261,13 +262,18 @@ def in_words(moment: str | None) -> str:
     return "now"
 
 
+def visible(text: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def cells(text: str) -> int:
     """Columns that a text takes on a terminal."""
     return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
 
 
 def fit(text: str, width: int) -> str:
-    """The text in exactly so many columns, cut with an ellipsis."""
+    """The text in exactly so many columns, cut with an ellipsis; what would move the cursor is shown as a mark."""
+    text = visible(text)
     if cells(text) > width:
         while cells(text) > width - 1:
             text = text[:-1]

@@ -19,11 +19,15 @@ PREFIX = re.compile(r"[a-z][a-z0-9]{1,9}")
 _KEY = re.compile(
     r"(?P<prefix>[a-z][a-z0-9]{1,9})_(?P<id>[0-9a-f]{32})_(?P<secret>[0-9A-Za-z]{43})(?P<crc>[0-9a-f]{8})"
 )
-# Wider than a valid credential on purpose: one that lost its last characters is still most of a secret. Of a key the id
-# is left, which is no secret. A JWT is known by its first letters: base64url of `{"`, or of `{` and white space.
+_JWT = re.compile(r"(?<![\w-])e(?:yJ|yA|w[ok0])[\w-]{8,}\.[\w-]{8,}\.[\w-]+", re.ASCII)
+# Wider on purpose: a credential that lost its last characters is still most of a secret, and encoded once more it is
+# still one. Of a key the id is left, which is no secret. A JWT is known by its first letters: base64url of `{"`, or of
+# `{` and white space.
 _LEAKS = [
-    re.compile(r"_(?<=[0-9A-Fa-f]{32}_)[0-9A-Za-z]{8,}"),
-    re.compile(r"\be(?<![\w-]e)(?:yJ|yAi|wo[gi]|w0K)[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?", re.ASCII),
+    re.compile(r"(?<=[_Ff][0-9A-Fa-f]{32})(?:_|%(?:25)*5[Ff])[0-9A-Za-z]{8,}"),
+    re.compile(
+        r"e(?<![\w-]e)(?:yJ|yA|w[ok0])[\w-]{8,}(?:\.|%(?:25)*2[Ee])[\w-]{8,}(?:(?:\.|%(?:25)*2[Ee])[\w-]*)?", re.ASCII
+    ),
 ]
 _SHORTEST_LEAK = 19
 
@@ -59,8 +63,8 @@ def is_key(text: str, prefix: str) -> bool:
 
 
 def has_credential(text: str) -> bool:
-    """Whether an API key or a JWT, or most of one, stands anywhere in the text."""
-    return len(text) >= _SHORTEST_LEAK and any(leak.search(text) for leak in _LEAKS)
+    """Whether an API key or a JWT stands anywhere in the text."""
+    return len(text) >= _SHORTEST_LEAK and bool(_KEY.search(text) or _JWT.search(text))
 
 
 def redact(text: str) -> str:

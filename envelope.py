@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from credentials import has_credential, redact
+from credentials import redact
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -41,6 +41,9 @@ class Envelope:
         query = environ.get("QUERY_STRING", "")
         if not query.isascii():  # raw bytes, which werkzeug would fail on
             environ["QUERY_STRING"] = quote(query, safe="%&=+", encoding="latin-1")
+        path = environ.get("PATH_INFO", "")
+        if not path.isascii():
+            environ["PATH_INFO"] = _unambiguous(path)
         environ.pop("HTTP_UPGRADE", None)  # routing would take a WebSocket's handshake for another kind of route
         environ["HTTP_HOST"] = "localhost"  # and refuse some hosts, whereas every URL that we answer is relative
         sent = ""
@@ -77,8 +80,18 @@ def loggable(text: str, encoding: str = "utf-8") -> str:
     return quote(text, safe="/:[]@!$&'()*+,;=~ ", encoding=encoding, errors="replace")
 
 
+def _unambiguous(path: str) -> str:
+    """The path, with bytes that are no UTF-8 as a character that no name has: werkzeug's choice is one that may."""
+    raw = path.encode("latin-1")
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        raw = raw.decode("utf-8", "replace").replace("\ufffd", "\ufffe").encode()
+    return raw.decode("latin-1")
+
+
 def _request_id(given: str | None) -> str:
-    if given and _REQUEST_ID.fullmatch(given) and not has_credential(given):
+    if given and _REQUEST_ID.fullmatch(given) and redact(given) == given:
         return given
     return os.urandom(16).hex()
 

@@ -193,7 +193,7 @@ class Keyring:
             "at": now(),
             "action": action,
             "actor_kind": actor.kind,
-            "actor_owner": actor.owner,
+            "actor_owner": redact(actor.owner),
             "actor_key_id": actor.key_id,
             "actor_key_name": actor.key_name,
             "ip": self._origin.ip,

@@ -25,6 +25,7 @@ from errors import (
     UnsupportedMediaType,
     ValidationError,
 )
+from schemas import flat
 
 MAX_BODY = 64 * 1024  # bytes
 
@@ -241,7 +242,7 @@ def _load(schema: Schema, given: dict[str, Any], refusal: type[ValidationError])
     try:
         return schema.load(given)  # type: ignore[no-any-return]
     except SchemaError as error:
-        raise refusal(_redacted(error.messages_dict)) from None
+        raise refusal(_redacted(flat(error.messages_dict))) from None
 
 
 def _redacted(messages: Any) -> Any:

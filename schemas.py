@@ -37,6 +37,16 @@ def nfc(text: str) -> str:
     return text if len(text) > 4 * MAX_NAME else unicodedata.normalize("NFC", text)
 
 
+def flat(messages: dict[str, Any]) -> dict[str, list[str]]:
+    """Marshmallow's messages as one list a field; those on an item of a list begin with its index."""
+    return {
+        name: [f"{index}: {text}" for index, texts in found.items() for text in texts]
+        if isinstance(found, dict)
+        else found
+        for name, found in messages.items()
+    }
+
+
 class Name(fields.String):
     """A key's name: 1 to 100 printable characters after NFC, no `/`, no white space at either end, not `.` or `..`."""
 

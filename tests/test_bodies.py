@@ -334,3 +334,23 @@ def test_a_name_is_measured_after_composition(call: Callable[..., Any]) -> None:
 def test_names_differ_by_case(mint: Callable[..., str]) -> None:
     mint("laptop")
     mint("Laptop")
+
+
+@pytest.mark.parametrize("scopes", [["a b"], ["a", 2, "b b"], [1]])
+def test_what_is_wrong_is_a_list_of_texts_for_items_of_a_list_too(call: Callable[..., Any], scopes: list[Any]) -> None:
+    details = call("POST", "/v0/api_keys", json={"name": "x", "scopes": scopes}).json["details"]
+    assert all(isinstance(text, str) for text in details["scopes"])
+
+
+@pytest.mark.parametrize("name", [f"{'a1' * 16}_{'b2' * 16}", f"{'0' * 32}_duplicate", "eyJustAName1.secondpart1"])
+def test_a_name_that_only_resembles_a_credential_is_a_name(call: Callable[..., Any], name: str) -> None:
+    assert call("POST", "/v0/api_keys", json={"name": name}).status_code == 201
+    assert call("GET", f"/v0/api_keys/{name}").json["name"] == name
+
+
+def test_bytes_that_are_no_text_name_no_key(call: Callable[..., Any]) -> None:
+    assert call("POST", "/v0/api_keys", json={"name": "\ufffd"}).status_code == 201
+    assert call("GET", "/v0/api_keys/%EF%BF%BD").status_code == 200
+    raw = {"environ_overrides": {"PATH_INFO": "/v0/api_keys/\xff"}}
+    assert call("GET", "/v0/api_keys/x", **raw).status_code == 404
+    assert call("DELETE", "/v0/api_keys/x", **raw).status_code == 404

@@ -113,7 +113,7 @@ def test_no_error_repeats_a_credential(call: Callable[..., Any], mint: Callable[
         ("a\x1b[31mb", "a%1B[31mb"),
         ("é", "%C3%A9"),
         ("a\u2028b", "a%E2%80%A8b"),
-        (f"/{'0' * 32}_{'x' * 51}", f"/{'0' * 32}[redacted]"),
+        (f"/kh_{'0' * 32}_{'x' * 51}", f"/kh_{'0' * 32}[redacted]"),
     ],
 )
 def test_what_is_logged_cannot_start_another_line(text: str, logged: str) -> None:
