@@ -35,7 +35,7 @@ format: .venv/development
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/development  ## the table of the README: about ten minutes
+bench: .venv/development  ## the table of the README: about four minutes
 	$(BIN)/python -m bench $(ARGS)
 
 requirements: .venv/development  ## renew every pin
