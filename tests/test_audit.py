@@ -73,7 +73,8 @@ def test_a_cascade_is_one_entry_for_each_key(call: Callable[..., Any], mint: Cal
     assert sorted(entry["key_name"] for entry in deleted) == ["child", "grandchild", "root"]
     below = {entry["key_name"]: entry["details"] for entry in deleted}
     assert below["root"] is None
-    assert below["child"] == {"cascade_of": str(deleted[0]["key_id"])} or below["child"]["cascade_of"]
+    (root_id,) = (entry["key_id"] for entry in deleted if entry["key_name"] == "root")
+    assert below["child"] == below["grandchild"] == {"cascade_of": root_id}
 
 
 def test_pages_go_back_in_time_and_show_each_entry_once(call: Callable[..., Any], mint: Callable[..., str]) -> None:
