@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Request
 from sqlalchemy import URL
+from werkzeug.routing import MapAdapter
 
 import api
 import auth
@@ -31,9 +32,20 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Keyhook(Flask):
+    """Flask without what it does on every request and nothing here needs."""
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Every view and hook here is synchronous; Flask would ask each of them again on every request."""
+        """Every view and hook here is synchronous; Flask would ask each of them again."""
         return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Routes by path and method alone. Flask would refuse some hosts, whereas every URL that is answered here is
+        relative, and take the handshake of a WebSocket for another kind of route."""
+        if request is None:
+            return super().create_url_adapter(request)
+        return MapAdapter(
+            self.url_map, "localhost", request.root_path, "", request.scheme, request.path, request.method
+        )
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:

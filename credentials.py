@@ -24,7 +24,7 @@ _JWT = re.compile(r"(?<![\w-])e(?:yJ|yA|w[ok0])[\w-]{8,}\.[\w-]{8,}\.[\w-]+", re
 # still one. Of a key the id is left, which is no secret. A JWT is known by its first letters: base64url of `{"`, or of
 # `{` and white space.
 _LEAKS = [
-    re.compile(r"(?<=[_Ff][0-9A-Fa-f]{32})(?:_|%(?:25)*5[Ff])[0-9A-Za-z]{8,}"),
+    re.compile(r"[_%](?<=[_Ff][0-9A-Fa-f]{32}[_%])(?:(?<=_)|(?:25)*5[Ff])[0-9A-Za-z]{8,}"),
     re.compile(
         r"e(?<![\w-]e)(?:yJ|yA|w[ok0])[\w-]{8,}(?:\.|%(?:25)*2[Ee])[\w-]{8,}(?:(?:\.|%(?:25)*2[Ee])[\w-]*)?", re.ASCII
     ),
