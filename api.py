@@ -124,10 +124,15 @@ def healthz() -> dict[str, str]:
 
 
 def _with_location(minted: Minted) -> tuple[Minted, dict[str, str]]:
-    return minted, {"Location": f"{request.script_root}/v0/api_keys/{quote(minted.name, safe='')}"}
+    return minted, {"Location": f"{_root()}/v0/api_keys/{quote(minted.name, safe='')}"}
 
 
 def _with_next(page: Page, limit: int, cursor: str) -> tuple[Any, dict[str, str]]:
     if page.next is None:
         return page.rows, {}
-    return page.rows, {"Link": f'<{request.script_root}{request.path}?limit={limit}&{cursor}={page.next}>; rel="next"'}
+    return page.rows, {"Link": f'<{_root()}{request.path}?limit={limit}&{cursor}={page.next}>; rel="next"'}
+
+
+def _root() -> str:
+    """The path under which a server has mounted the application; mostly empty."""
+    return quote(request.root_path.rstrip("/"), safe="/")

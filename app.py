@@ -38,6 +38,10 @@ class Keyhook(Flask):
         """Every view and hook here is synchronous; Flask would ask each of them again."""
         return func
 
+    def add_url_rule(self, rule: str, endpoint: Any = None, view_func: Any = None, *more: Any, **options: Any) -> None:
+        """No route without a word on who may use it."""
+        super().add_url_rule(rule, endpoint, view_func and auth.must_state_access(view_func), *more, **options)
+
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Routes by path and method alone. Flask would refuse some hosts, whereas every URL that is answered here is
         relative, and take the handshake of a WebSocket for another kind of route."""
@@ -65,7 +69,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.teardown_appcontext_funcs.clear()  # db.session's: nothing here uses one
     with app.app_context():
         app.extensions[auth.EXTENSION] = auth.Service(chosen, Storage(db.engine, chosen.database))
-    for part in (errors, auth, cli):
+    for part in (errors, cli):
         part.install(app)
     for blueprint in (api.bp, gate.bp, openapi.bp, docs.bp):
         app.register_blueprint(blueprint)

@@ -1,18 +1,18 @@
 """Who is calling: the bearer of a request becomes a Principal, or the request is refused (RFC 6750).
 
-`requires` states the role that a route needs, `public` that it needs none, and `guard` refuses every route that states
-neither.
+`requires` states the role that a view needs, `public` that it needs none; a view that states neither answers nothing.
 """
 
 import ipaddress
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import jwt
-from flask import Flask, current_app, g, request
+from flask import current_app, g, request
+from sqlalchemy import Row
 
 import credentials
 import keys
@@ -57,18 +57,7 @@ class Service:
         row, matched = self.keys.check(credential)
         _require_tenant(row.tenant, tenant)
         self.keys.last_use.note(row, address)
-        return Principal(
-            kind="api_key",
-            tenant=row.tenant,
-            owner=row.owner,
-            role=row.role,
-            scopes=tuple(row.scopes.split()),
-            key_id=row.id,
-            key_name=row.name,
-            expires_at=keys.ends_at(row, matched),
-            issued_at=row.created_at,
-            secret_hash=matched,
-        )
+        return _holder(row, matched)
 
     def close(self) -> None:
         """Closes the database; for tests and tools, since a server just ends."""
@@ -81,6 +70,23 @@ class Service:
 
 def service() -> Service:
     return current_app.extensions[EXTENSION]  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=2048)
+def _holder(row: Row[Any], matched: str) -> Principal:
+    """Who holds a key: a function of the row that was just read, so remembering it serves nothing stale."""
+    return Principal(
+        kind="api_key",
+        tenant=row.tenant,
+        owner=row.owner,
+        role=row.role,
+        scopes=tuple(row.scopes.split()),
+        key_id=row.id,
+        key_name=row.name,
+        expires_at=keys.ends_at(row, matched),
+        issued_at=row.created_at,
+        secret_hash=matched,
+    )
 
 
 def _require_tenant(actual: str, required: str | None) -> None:
@@ -188,10 +194,16 @@ def public(view: Callable[P, R]) -> Callable[P, R]:
     return view
 
 
-def guard() -> None:
-    """Before every request: a route that states no access is a fault of ours and answers nothing."""
-    if request.endpoint is not None and not hasattr(current_app.view_functions[request.endpoint], "access"):
-        raise LookupError(f"the route {request.url_rule} states no access")
+def must_state_access(view: Callable[..., Any]) -> Callable[..., Any]:
+    """The view itself, or in place of one that states no access a view that answers nothing: a fault of ours."""
+    if hasattr(view, "access"):
+        return view
+
+    @wraps(view)
+    def refusing(**_: Any) -> None:
+        raise LookupError(f"the view {view.__name__} states no access")
+
+    return refusing
 
 
 def bearer() -> str | None:
@@ -204,11 +216,12 @@ def authenticate(credential: str | None) -> Principal:
     """Raises AuthenticationFailed."""
     if credential is None:
         raise AuthenticationFailed("no credential", sent=False)
-    principal = service().identify(credential, client_address)
+    principal: Principal = service().identify(credential, client_address)
     g.principal = principal
-    request.environ["keyhook.who"] = f"{principal.kind}:{principal.key_name or principal.owner}"
+    environ = request.environ
+    environ["keyhook.who"] = f"{principal.kind}:{principal.key_name or principal.owner}"
     if principal.kind == "api_key" and principal.expires_at:
-        request.environ["keyhook.headers"] = [("Keyhook-Key-Expires", wire_time(principal.expires_at))]
+        environ["keyhook.headers"] = [("Keyhook-Key-Expires", wire_time(principal.expires_at))]
     return principal
 
 
@@ -233,7 +246,3 @@ def client_address() -> str | None:
                 if not getattr(found, "scope_id", None):  # which may be any text
                     return str(getattr(found, "ipv4_mapped", None) or found)
     return peer
-
-
-def install(app: Flask) -> None:
-    app.before_request(guard)

@@ -30,8 +30,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Envelope:
-    """Views leave what it needs in the environ: `keyhook.who`, `keyhook.reason` (of a refusal), `keyhook.headers`: a list
-    of more headers, which costs a third of what it does in a Response; and `keyhook.fixed`, in place of API_HEADERS.
+    """Views leave what it needs in the environ: `keyhook.who`, `keyhook.reason` (of a refusal), `keyhook.headers` (a
+    list, at a third of what they cost in a Response) and `keyhook.fixed` (instead of API_HEADERS).
     """
 
     def __init__(self, app: "WSGIApplication") -> None:

@@ -7,13 +7,13 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, g, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import Rule
 
 from auth import ISSUER, authenticate, bearer, client_address, public, requires, service
 from errors import AuthenticationFailed, InsufficientPermissions, InsufficientScope, InvalidRequest, MethodNotAllowed
-from payload import answers, fails, promises, takes_form
+from payload import Answer, answers, fails, promises, takes_form
 from principal import Principal
 from schemas import AuthQuery, Identity, Introspection, IntrospectionRequest
 
@@ -37,23 +37,24 @@ _identity = Identity()
 @public  # it identifies by itself: only here is X-API-Key read
 @promises(200, Identity, headers=IDENTITY_HEADERS, query=AuthQuery)
 @fails(AuthenticationFailed, InsufficientPermissions, InsufficientScope)
-def auth() -> Response:
+def auth() -> Answer:
     """Say whether a credential is good, for a reverse proxy.
 
     The credential is read from `X-API-Key` first, then from `Authorization: Bearer`. Every `scope` is needed, and at
     least the `role`. The identity headers are always all there, empty where there is nothing to say, so that a proxy
     overwrites whatever the client sent under these names.
     """
-    if request.method in REFUSED_METHODS:
+    environ = request.environ
+    if environ["REQUEST_METHOD"].upper() in REFUSED_METHODS:
         raise MethodNotAllowed(METHODS)
-    principal = authenticate(request.environ.get("HTTP_X_API_KEY", "").strip() or bearer())
-    if request.query_string:
+    principal = authenticate(environ.get("HTTP_X_API_KEY", "").strip() or bearer())
+    if environ.get("QUERY_STRING"):
         for role in request.args.getlist("role"):
             principal.require_role(role)
         principal.require_scopes(request.args.getlist("scope"))
     body, headers = _rendered(principal)
-    request.environ["keyhook.headers"] = [*headers, *request.environ.get("keyhook.headers", ())]
-    return Response(body, content_type="application/json")
+    environ["keyhook.headers"] = [*headers, *environ.get("keyhook.headers", ())]
+    return Answer(body, content_type="application/json")
 
 
 @bp.record

@@ -6,10 +6,10 @@ finds them: nothing is written twice.
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
 from flask import Response, request
@@ -26,6 +26,9 @@ from errors import (
     ValidationError,
 )
 from schemas import flat
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 MAX_BODY = 64 * 1024  # bytes
 
@@ -116,14 +119,14 @@ def answers(
         promise.status, promise.answer, promise.headers = status, dumper, list(headers)
 
         @wraps(view)
-        def dumping(*args: Any, **kwargs: Any) -> Response:
+        def dumping(*args: Any, **kwargs: Any) -> Answer:
             value = view(*args, **kwargs)
             extra: dict[str, str] = {}
             if headers:
                 value, extra = value
-            response = json_response(dumper.dump(value), status) if dumper else no_content()
-            response.headers.update(extra)
-            return response
+            answer = json_answer(dumper.dump(value), status) if dumper else no_content()
+            answer.headers.update(extra)
+            return answer
 
         return dumping
 
@@ -154,14 +157,22 @@ def fails(*errors: type[KeyhookError]) -> Callable[[View], View]:
     return decorate
 
 
-def json_response(value: Any, status: int = 200) -> Response:
-    return Response(json.dumps(value, ensure_ascii=False), status, mimetype="application/json")
+class Answer(Response):
+    """A body in memory under headers that are right: without Werkzeug's second look at them, a tenth of a check."""
+
+    def get_wsgi_response(self, environ: "WSGIEnvironment") -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        body = [] if environ["REQUEST_METHOD"] == "HEAD" else cast(list[bytes], self.response)
+        return body, self.status, self.headers.to_wsgi_list()
 
 
-def no_content() -> Response:
-    response = Response(status=204)
-    del response.headers["Content-Type"]
-    return response
+def json_answer(value: Any, status: int = 200) -> Answer:
+    return Answer(json.dumps(value, ensure_ascii=False), status, content_type="application/json")
+
+
+def no_content() -> Answer:
+    answer = Answer(status=204)
+    del answer.headers["Content-Type"]
+    return answer
 
 
 def read_query(schema: Schema) -> dict[str, Any]:
