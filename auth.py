@@ -3,12 +3,13 @@
 `requires` states the role that a view needs, `public` that it needs none; a view that states neither answers nothing.
 """
 
+import hashlib
 import ipaddress
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import jwt
 from flask import current_app, g, request
@@ -19,15 +20,20 @@ import keys
 from errors import AuthenticationFailed
 from keyring import Keyring
 from keys import Keys
+from memory import Memory
 from models import timestamp, wire_time
 from principal import ROLES, Origin, Principal
 from settings import Settings
 from storage import Storage
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "keyhook"
 LEEWAY = 60  # seconds that a clock elsewhere may be ahead (`iat`, `nbf`); `exp` is taken as it is
 MAX_CREDENTIAL = 8192  # characters
+PEOPLE = 1024  # tokens that a process remembers
 EXTENSION = "keyhook"
 
 P = ParamSpec("P")
@@ -41,6 +47,7 @@ class Service:
         self.settings = settings
         self.storage = storage
         self.keys = Keys(storage, settings.key_prefix, settings.bcrypt_rounds)
+        self._people: Memory[Principal] = Memory(PEOPLE)  # by the SHA-256 of a token that was read
 
     def identify(self, credential: str, address: Callable[[], str | None], tenant: str | None = None) -> Principal:
         """Raises AuthenticationFailed, also for one that is not of the tenant when that is given.
@@ -51,7 +58,7 @@ class Service:
         if len(credential) > MAX_CREDENTIAL:
             raise AuthenticationFailed("oversized credential")
         if not credentials.is_key(credential, self.settings.key_prefix):
-            person = read_token(credential, self.settings.secret_key)
+            person = self._person(credential)
             _require_tenant(person.tenant, tenant)
             return person
         row, matched = self.keys.check(credential)
@@ -63,6 +70,17 @@ class Service:
         """Closes the database; for tests and tools, since a server just ends."""
         self.keys.last_use.close()
         self.storage.close()
+
+    def _person(self, token: str) -> Principal:
+        """Reads a token once: what it says never changes, and its end is looked at every time."""
+        digest = hashlib.sha256(token.encode()).digest()
+        person = self._people.get(digest)
+        if person is None:
+            person = read_token(token, self.settings.secret_key)
+            self._people.put(digest, person)
+        elif keys.is_expired(person):
+            raise _expired_token()
+        return person
 
     def keyring(self, principal: Principal, origin: Origin) -> Keyring:
         return Keyring(self.storage, self.keys, principal, origin)
@@ -115,7 +133,7 @@ def read_token(token: str, secret: bytes) -> Principal:
     Raises AuthenticationFailed.
     """
     try:
-        claims = jwt.decode(
+        decoded = jwt.decode_complete(
             token,
             secret,
             algorithms=[ALGORITHM],
@@ -124,9 +142,9 @@ def read_token(token: str, secret: bytes) -> Principal:
             leeway=LEEWAY,
             options={"require": ["exp", "iat", "iss", "aud", "sub"]},
         )
-        if "crit" in jwt.get_unverified_header(token):
+        if "crit" in decoded["header"]:
             raise AuthenticationFailed("token with critical extensions")
-        return _person(claims)
+        return _person(decoded["payload"])
     except jwt.ExpiredSignatureError:
         raise _expired_token() from None
     except jwt.InvalidTokenError as error:
@@ -179,7 +197,9 @@ def requires(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            authenticate(bearer()).require_role(role)
+            environ = request.environ
+            g.principal = authenticate(environ, bearer(environ))
+            g.principal.require_role(role)
             return view(*args, **kwargs)
 
         guarded.access = role  # type: ignore[attr-defined]
@@ -206,19 +226,17 @@ def must_state_access(view: Callable[..., Any]) -> Callable[..., Any]:
     return refusing
 
 
-def bearer() -> str | None:
+def bearer(environ: "WSGIEnvironment") -> str | None:
     """The token of the Authorization header (RFC 6750 section 2.1), the scheme in any case, or None."""
-    scheme, _, token = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     return token.strip(" ") if scheme.lower() == "bearer" and token.strip(" ") else None
 
 
-def authenticate(credential: str | None) -> Principal:
-    """Raises AuthenticationFailed."""
+def authenticate(environ: "WSGIEnvironment", credential: str | None) -> Principal:
+    """Says in the environ who it is, for the log and the answer. Raises AuthenticationFailed."""
     if credential is None:
         raise AuthenticationFailed("no credential", sent=False)
     principal: Principal = service().identify(credential, client_address)
-    g.principal = principal
-    environ = request.environ
     environ["keyhook.who"] = f"{principal.kind}:{principal.key_name or principal.owner}"
     if principal.kind == "api_key" and principal.expires_at:
         environ["keyhook.headers"] = [("Keyhook-Key-Expires", wire_time(principal.expires_at))]

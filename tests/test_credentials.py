@@ -231,7 +231,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "unknown claims": {"x": 1, "scope": "a b"},
     "aud in a list": {"aud": ["other", "keyhook"]},
     "a clock a little ahead": {"iat": int(time.time()) + 20},
-    "fraction": {"exp": time.time() + 60.5},
+    "fraction": {"exp": time.time() + 3600.5},
     "read": {"role": "read"},
     "sub of all scripts": {"sub": "Zoë 日本 🔑"},
 }
@@ -251,6 +251,22 @@ def test_kid_and_its_kind_are_never_followed(app: Flask, call: Callable[..., Any
 
 def test_an_expired_token_says_so_to_its_holder(call: Callable[..., Any], token: Callable[..., str]) -> None:
     assert call("GET", "/v0/api_keys", by=token(lifetime=-100)).json["message"] == "The token has expired"
+
+
+def test_a_token_that_was_good_ends_all_the_same(call: Callable[..., Any], token: Callable[..., str]) -> None:
+    brief = token(lifetime=1)
+    assert [call("GET", "/v0/api_keys", by=brief).status_code for _ in range(2)] == [200, 200]  # read, then remembered
+    time.sleep(1.1)
+    assert call("GET", "/v0/api_keys", by=brief).json["message"] == "The token has expired"
+
+
+def test_a_remembered_token_vouches_for_no_other(call: Callable[..., Any], token: Callable[..., str]) -> None:
+    good = token()
+    assert call("GET", "/v0/api_keys", by=good).status_code == 200
+    head, payload, signature = good.split(".")
+    other = encode(claims(sub="mallory"))
+    for forged in (f"{head}.{other}.{signature}", f"{head}.{payload}.", f"{good}a", good[:-1], f"{head}.{payload}"):
+        assert call("GET", "/v0/api_keys", by=forged).status_code == 401
 
 
 def test_flask_token_is_what_pyjwt_reads(app: Flask, runner: Any) -> None:

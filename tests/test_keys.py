@@ -8,6 +8,7 @@ import pytest
 
 import credentials
 from keys import Verifier
+from memory import Memory
 
 KEY = re.compile(r"kh_[0-9a-f]{32}_[0-9A-Za-z]{43}[0-9a-f]{8}")
 ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
@@ -68,10 +69,19 @@ def test_the_memory_is_bounded_and_holds_no_secret() -> None:
         stored = hashed(secret)
         assert verifier.match(secret, [stored]) == stored
     assert len(verifier) == 10
-    held = repr(vars(verifier))
+    held = repr(vars(verifier._known))
     for secret in secrets:
         assert secret not in held
-    assert hashlib.sha256(secrets[-1].encode()).digest() in verifier._known.values()
+    assert hashlib.sha256(secrets[-1].encode()).digest() == verifier._known.get(stored)
+
+
+def test_a_memory_forgets_the_oldest_first() -> None:
+    memory: Memory[int] = Memory(3)
+    for number in range(5):
+        memory.put(str(number), number)
+    assert [memory.get(str(number)) for number in range(5)] == [None, None, 2, 3, 4]
+    assert len(memory) == 3
+    assert "4" in memory
 
 
 @pytest.mark.parametrize(
