@@ -4,7 +4,7 @@ A WSGI middleware rather than Flask's hooks, so that nothing the application eve
 """
 
 import logging
-import os
+import random
 import re
 import time
 from collections.abc import Iterable
@@ -26,6 +26,7 @@ HEADERS = [
     ("X-Frame-Options", "DENY"),  # frame-ancestors for what predates it
 ]
 API_HEADERS = [*HEADERS, ("Content-Security-Policy", API_POLICY), ("Cache-Control", "no-store")]
+_LEGIBLE = "/:[]@!$&'()*+,;=~"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -58,11 +59,13 @@ class Envelope:
 
         body = self._app(environ, start)
         if log.isEnabledFor(logging.INFO):
-            path = f"{environ.get('SCRIPT_NAME', '')}{path}".encode("latin-1").decode("utf-8", "replace")
+            path = environ.get("SCRIPT_NAME", "") + path
+            if " " in path or not path.isascii():
+                path = quote(path, safe=_LEGIBLE, encoding="latin-1")
             took = (time.perf_counter() - started) * 1000
             why = f' reason="{reason}"' if (reason := environ.get("keyhook.reason")) else ""
             _write(
-                f"{environ['REQUEST_METHOD']} {path.replace(' ', '%20')} {sent} {took:.1f}ms"
+                f"{environ['REQUEST_METHOD']} {path} {sent} {took:.1f}ms"
                 f" who={environ.get('keyhook.who', '-')} id={request_id}{why}"
             )
         return body
@@ -73,7 +76,7 @@ def loggable(text: str) -> str:
     text = redact(text)
     if text.isascii() and text.isprintable():
         return text
-    return quote(text, safe="/:[]@!$&'()*+,;=~ \"", errors="replace")
+    return quote(text, safe=_LEGIBLE + ' %"', errors="replace")
 
 
 def _write(line: str) -> None:
@@ -98,7 +101,7 @@ def _unambiguous(path: str) -> str:
 def _request_id(given: str | None) -> str:
     if given and _REQUEST_ID.fullmatch(given) and redact(given) == given:
         return given
-    return os.urandom(16).hex()
+    return f"{random.getrandbits(128):032x}"
 
 
 def set_up_logging() -> None:
@@ -108,8 +111,10 @@ def set_up_logging() -> None:
         log.propagate = False
     if log.level == logging.NOTSET:
         log.setLevel(logging.INFO)
-    # Flask's development server writes its own line for each request, with whatever stood in the path and the query.
+    # Flask's development server writes its own line for each request, with whatever stood in the path and the query,
+    # and waitress one for each that waits for a thread.
     logging.getLogger("werkzeug").addFilter(_no_access_lines)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 
 class Terminal(logging.StreamHandler[TextIO]):

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from conftest import FLASK_RUN, WAITRESS
 
 import credentials
 from envelope import loggable
@@ -120,6 +121,28 @@ def test_what_is_logged_cannot_start_another_line(text: str, logged: str) -> Non
     assert loggable(text) == logged
 
 
-def test_the_servers_own_access_lines_are_silent(server: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        ("/a%20200%200.1ms%20who=jwt:root", "/a%20200%200.1ms%20who=jwt:root"),
+        ("/v0/api_keys/Zo%C3%AB's%20laptop", "/v0/api_keys/Zo%C3%AB's%20laptop"),
+        ("/a%0AINFO", "/a%0AINFO"),
+        ("/100%25", "/100%"),
+    ],
+)
+def test_a_path_is_one_word(server: Any, path: str, logged: str) -> None:
+    server.call("GET", path, headers={"X-Request-ID": "abc-1"})
+    assert last_line(server).group("path", "who", "id") == (logged, "jwt:alice" if "keys" in path else "-", "abc-1")
+
+
+@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+def test_the_server_itself_writes_no_line_for_a_request(serve: Callable[..., Any], command: list[str]) -> None:
+    server = serve(command)
     server.call("GET", "/healthz?x=1", by=None)
-    assert " - - [" not in server.log.read_text()
+    before = len(server.log.read_text().splitlines())
+    with ThreadPoolExecutor(24) as callers:  # more than there are threads
+        answers = list(callers.map(lambda _: server.call("GET", "/v0/api_keys?x=1").status_code, range(240)))
+    assert answers == [400] * 240
+    lines = server.log.read_text().splitlines()[before:]
+    assert len(lines) == 240
+    assert all(LINE.fullmatch(line) for line in lines)
