@@ -13,6 +13,7 @@ import zlib
 from typing import NamedTuple
 
 ALPHABET = string.digits + string.ascii_letters
+BASE = len(ALPHABET)
 SECRET_LENGTH = 43  # 62 ** 43 > 2 ** 256
 PREFIX = re.compile(r"[a-z][a-z0-9]{1,9}")
 
@@ -38,8 +39,13 @@ class ParsedKey(NamedTuple):
 
 
 def new_secret() -> str:
-    """43 characters that carry 256 bits from the operating system's generator."""
-    return "".join([secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH)])
+    """256 bits from the operating system's generator, as the digits of one number."""
+    number = secrets.randbits(256)
+    digits = []
+    for _ in range(SECRET_LENGTH):
+        number, digit = divmod(number, BASE)
+        digits.append(ALPHABET[digit])
+    return "".join(digits)
 
 
 def write_key(prefix: str, key_id: str, secret: str) -> str:

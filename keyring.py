@@ -6,22 +6,29 @@ it, under the write lock, so a key that was disabled, lowered, rotated away or d
 """
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import CTE, Connection, Row, bindparam, delete, insert, literal, select, update
+from sqlalchemy import CTE, Connection, Row, Select, bindparam, delete, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 import keys
 from credentials import redact
 from errors import AuthenticationFailed, DuplicateName, UnknownApiKey
-from keys import Keys
+from keys import Keys, NewSecret
 from models import api_keys, audit_entries, lineage, now, timestamp
 from principal import Limits, Origin, Principal
-from storage import Storage
+from storage import Insert, Storage
 
+_NEW_KEY = Insert(
+    api_keys, default=["seq", "last_used_at", "last_used_ip", "disabled", "previous_hash", "previous_until"]
+)
+_NEW_LINK = Insert(lineage)
+_NEW_ENTRY = Insert(audit_entries, default=["id"])
 _ACTING_KEY = select(api_keys).where(api_keys.c.id == bindparam("key_id"))
 
 
@@ -47,7 +54,10 @@ class Keyring:
         self._principal = principal
         self._origin = origin
         self.tenant = principal.tenant
-        self._mine = select(api_keys).where(api_keys.c.tenant == self.tenant)
+
+    @cached_property
+    def _mine(self) -> Select[Any]:
+        return select(api_keys).where(api_keys.c.tenant == self.tenant)
 
     def page(self, limit: int, after: int) -> Page:
         """Keys in order of creation, from the one after the cursor; the cursor needs no key to be still there."""
@@ -68,8 +78,7 @@ class Keyring:
         ended meanwhile.
         """
         key_id = keys.new_id()
-        secret = self._keys.new_secret()
-        with self._change() as (tx, limits):
+        with self._minting() as (secret, tx, limits):
             row = {
                 "id": key_id,
                 "tenant": self.tenant,
@@ -85,9 +94,10 @@ class Keyring:
             }
             if limits:
                 limits.require_within(row["scopes"].split(), row["expires_at"])
-            _unique(tx, insert(api_keys), row)
+            with _unique_name():
+                _NEW_KEY.run(tx, [row])
             if self._principal.key_id:
-                tx.execute(insert(lineage), {"key_id": key_id, "parent_id": self._principal.key_id})
+                _NEW_LINK.run(tx, [{"key_id": key_id, "parent_id": self._principal.key_id}])
             shown = {member: row[member] for member in ("role", "scopes", "owner", "expires_at", "created_by_key")}
             self._record(tx, "key.created", [(key_id, name)], {**shown, "scopes": row["scopes"].split()})
         return Minted(secret.text(key_id), key_id, name)
@@ -110,7 +120,8 @@ class Keyring:
                 limits.require_within(after["scopes"].split(), after["expires_at"])
             changed = {column: value for column, value in values.items() if before._mapping[column] != value}
             if changed:
-                _unique(tx, update(api_keys).where(api_keys.c.id == before.id).values(changed))
+                with _unique_name():
+                    tx.execute(update(api_keys).where(api_keys.c.id == before.id).values(changed))
                 details = {column: {"from": before._mapping[column], "to": value} for column, value in changed.items()}
                 self._record(tx, "key.updated", [(before.id, values.get("name", before.name))], details)
             row = tx.execute(self._mine.where(api_keys.c.id == before.id)).one()
@@ -121,8 +132,7 @@ class Keyring:
 
         Raises UnknownApiKey, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
         """
-        secret = self._keys.new_secret()
-        with self._change() as (tx, limits):
+        with self._minting() as (secret, tx, limits):
             row = self._find(tx, name)
             if limits:
                 _require_row_within(limits, row)
@@ -170,9 +180,20 @@ class Keyring:
     def _change(self) -> Iterator[tuple[Connection, Limits | None]]:
         """A transaction, and the limits of the acting key as they are inside it; None for people, who have none."""
         with self._storage.write() as tx:
-            yield tx, self._limits(tx) if self._principal.kind == "api_key" else None
+            yield tx, self._limits(tx)
 
-    def _limits(self, tx: Connection) -> Limits:
+    @contextmanager
+    def _minting(self) -> Iterator[tuple[NewSecret, Connection, Limits | None]]:
+        """The same, with a new secret. It is hashed in the turn, since threads that all hash at once only slow each
+        other down, and before the transaction, which would hold up other processes."""
+        with self._storage.turn() as turn:
+            secret = self._keys.new_secret()
+            with self._storage.transaction(turn) as tx:
+                yield secret, tx, self._limits(tx)
+
+    def _limits(self, tx: Connection) -> Limits | None:
+        if self._principal.kind != "api_key":
+            return None
         row = tx.execute(_ACTING_KEY, {"key_id": self._principal.key_id}).first()
         if row is None or keys.status(row) != "active" or self._principal.secret_hash not in keys.valid_hashes(row):
             raise AuthenticationFailed("the acting key ended before the change was made")
@@ -200,17 +221,16 @@ class Keyring:
             "request_id": self._origin.request_id,
             "details": redact(json.dumps(details)) if details is not None else None,
         }
-        entries = [{**common, "key_id": key_id, "key_name": name} for key_id, name in subjects]
-        if entries:
-            tx.execute(insert(audit_entries), entries)
+        _NEW_ENTRY.run(tx, [{**common, "key_id": key_id, "key_name": name} for key_id, name in subjects])
 
 
-def _unique(tx: Connection, statement: Any, row: dict[str, Any] | None = None) -> None:
-    """Executes; the unique constraint on the name decides, and its violation is DuplicateName."""
+@contextmanager
+def _unique_name() -> Iterator[None]:
+    """The unique constraint on the name decides, and its violation is DuplicateName."""
     try:
-        tx.execute(statement, row)
-    except IntegrityError as error:
-        if "api_keys.name" in str(error.orig):
+        yield
+    except (IntegrityError, sqlite3.IntegrityError) as error:
+        if "api_keys.name" in str(getattr(error, "orig", error)):
             raise DuplicateName from None
         raise
 

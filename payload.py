@@ -177,7 +177,7 @@ def no_content() -> Answer:
 
 def read_query(schema: Schema) -> dict[str, Any]:
     """Raises ValidationError."""
-    given = request.args.to_dict(flat=False)
+    given = request.args.to_dict(flat=False) if request.query_string else {}
     repeated = {name: ["Given more than once."] for name, values in given.items() if len(values) > 1}
     if repeated:
         raise ValidationError(_redacted(repeated))
@@ -244,6 +244,8 @@ def _refuse_constant(name: str) -> None:
 
 
 def _require_media_type(wanted: str) -> None:
+    if request.content_type == wanted and "Content-Encoding" not in request.headers:
+        return
     charset = request.mimetype_params.get("charset", "utf-8")
     if request.mimetype != wanted or charset.lower() != "utf-8" or "Content-Encoding" in request.headers:
         raise UnsupportedMediaType
