@@ -1,6 +1,6 @@
 """All that can be done with the keys of one tenant, by one actor. The API and the command line call the same methods.
 
-A Keyring is bound to a tenant when it is made and every statement starts from `_mine` or carries `_tenant`, so no view
+A Keyring is bound to a tenant when it is made and every statement starts from `_mine` or carries the tenant, so no view
 can forget it. A change, its limits and its audit entry are one transaction: what the actor may do is read again inside
 it, under the write lock, so a key that was disabled, lowered, rotated away or deleted meanwhile changes nothing more.
 """

@@ -210,13 +210,18 @@ def read_body() -> bytes:
 
     Counted here rather than by MAX_CONTENT_LENGTH, which can cut a chunked body without a word.
     """
-    if (request.content_length or 0) > MAX_BODY:
+    length = request.content_length or 0
+    if length > MAX_BODY:
         raise PayloadTooLarge
+    if length:
+        stream, limit = request.environ["wsgi.input"], length
+    else:  # chunked, or nothing
+        stream, limit = request.stream, MAX_BODY + 1
     raw = bytearray()
-    while chunk := request.stream.read(MAX_BODY + 1 - len(raw)):
+    while len(raw) < limit and (chunk := stream.read(limit - len(raw))):
         raw += chunk
-        if len(raw) > MAX_BODY:
-            raise PayloadTooLarge
+    if len(raw) > MAX_BODY:
+        raise PayloadTooLarge
     return bytes(raw)
 
 
