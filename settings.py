@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jwt
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -71,6 +72,10 @@ def secret_of(name: str, value: bytes) -> bytes:
     """The value when it can sign; raises StartupError."""
     if len(value) < MIN_SECRET:
         raise refuse(name, f"holds {len(value)} bytes; a secret needs at least {MIN_SECRET}")
+    try:
+        jwt.encode({}, value, algorithm="HS256")
+    except jwt.InvalidKeyError:
+        raise refuse(name, "holds a key of another kind (PEM, SSH, JWK); a secret is any random text") from None
     return value
 
 

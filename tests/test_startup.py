@@ -62,6 +62,8 @@ BAD_SETTINGS = [
         for url in ("postgresql://user@host/keyhook", "mysql://host/keyhook", "sqlite+aiosqlite:///a")
     ],
     *[("SECRET_KEY", secret) for secret in ("short", "s" * 31, "1", "0", "null", "12345678901234567890123456789.0")],
+    ("SECRET_KEY", "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----"),
+    ("SECRET_KEY", '{{"kty": "oct", "k": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}'),
     *[
         ("KEY_PREFIX", prefix)
         for prefix in ("k", "k2345678901", "Kh", "KH", "k_h", "kh_", "2kh", "k-h", "ké", "kh ", "kh\n")
