@@ -135,4 +135,4 @@ def _with_next(page: Page, limit: int, cursor: str) -> tuple[Any, dict[str, str]
 
 def _root() -> str:
     """The path under which a server has mounted the application; mostly empty."""
-    return quote(request.root_path.rstrip("/"), safe="/")
+    return quote(request.root_path, safe="/")

@@ -38,10 +38,6 @@ class Keyhook(Flask):
         """Every view and hook here is synchronous; Flask would ask each of them again."""
         return func
 
-    def add_url_rule(self, rule: str, endpoint: Any = None, view_func: Any = None, *more: Any, **options: Any) -> None:
-        """No route without a word on who may use it."""
-        super().add_url_rule(rule, endpoint, view_func and auth.must_state_access(view_func), *more, **options)
-
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Routes by path and method alone. Flask would refuse some hosts, whereas every URL that is answered here is
         relative, and take the handshake of a WebSocket for another kind of route."""
@@ -58,6 +54,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     `config` comes before the environment and the defaults, under the same names. Raises StartupError.
     """
     app = Keyhook(__name__, static_folder=None)
+    app.view_functions = auth.Views()
     app.config.from_mapping({**DEFAULTS, **settings.environment(DEFAULTS), **(config or {})})
     chosen = prepare(settings.load(app.config))
     app.config["SQLALCHEMY_DATABASE_URI"] = URL.create("sqlite", database=str(chosen.database))

@@ -73,7 +73,7 @@ class Service:
 
     def _person(self, token: str) -> Principal:
         """Reads a token once: what it says never changes, and its end is looked at every time."""
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         person = self._people.get(digest)
         if person is None:
             person = read_token(token, self.settings.secret_key)
@@ -214,16 +214,17 @@ def public(view: Callable[P, R]) -> Callable[P, R]:
     return view
 
 
-def must_state_access(view: Callable[..., Any]) -> Callable[..., Any]:
-    """The view itself, or in place of one that states no access a view that answers nothing: a fault of ours."""
-    if hasattr(view, "access"):
+class Views(dict[str, Callable[..., Any]]):
+    """The views of an application by their endpoints: one that states no access is a fault of ours and answers nothing.
+
+    Looked at when it is called, whichever way it came in, since a hook before every request would cost five times that.
+    """
+
+    def __getitem__(self, endpoint: str) -> Callable[..., Any]:
+        view = super().__getitem__(endpoint)
+        if not hasattr(view, "access"):
+            raise LookupError(f"the view {endpoint} states no access")
         return view
-
-    @wraps(view)
-    def refusing(**_: Any) -> None:
-        raise LookupError(f"the view {view.__name__} states no access")
-
-    return refusing
 
 
 def bearer(environ: "WSGIEnvironment") -> str | None:

@@ -4,7 +4,7 @@ A WSGI middleware rather than Flask's hooks, so that nothing the application eve
 """
 
 import logging
-import random
+import os
 import re
 import time
 from collections.abc import Iterable
@@ -25,14 +25,13 @@ HEADERS = [
     ("Referrer-Policy", "no-referrer"),
     ("X-Frame-Options", "DENY"),  # frame-ancestors for what predates it
 ]
-API_HEADERS = [*HEADERS, ("Content-Security-Policy", API_POLICY), ("Cache-Control", "no-store")]
 _LEGIBLE = "/:[]@!$&'()*+,;=~"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Envelope:
-    """Views leave what it needs in the environ: `keyhook.who`, `keyhook.reason` (of a refusal), `keyhook.headers` (a
-    list, at a third of what they cost in a Response) and `keyhook.fixed` (instead of API_HEADERS).
+    """Views leave what it needs in the environ: `keyhook.who`, `keyhook.reason` (of a refusal), `keyhook.policy`, and
+    `keyhook.headers`: a list of more headers, which costs a third of what it does in a Response.
     """
 
     def __init__(self, app: "WSGIApplication") -> None:
@@ -53,15 +52,18 @@ class Envelope:
             nonlocal sent
             sent = status[:3]
             headers += environ.get("keyhook.headers", ())
-            headers += environ.get("keyhook.fixed", API_HEADERS)
+            headers += HEADERS
             headers.append(("X-Request-ID", request_id))
+            headers.append(("Content-Security-Policy", environ.get("keyhook.policy", API_POLICY)))
+            if "Cache-Control" not in [name for name, _ in headers]:
+                headers.append(("Cache-Control", "no-store"))
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         body = self._app(environ, start)
         if log.isEnabledFor(logging.INFO):
             path = environ.get("SCRIPT_NAME", "") + path
             if " " in path or not path.isascii():
-                path = quote(path, safe=_LEGIBLE, encoding="latin-1")
+                path = quote(redact(path), safe=_LEGIBLE, encoding="latin-1")
             took = (time.perf_counter() - started) * 1000
             why = f' reason="{reason}"' if (reason := environ.get("keyhook.reason")) else ""
             _write(
@@ -82,7 +84,7 @@ def loggable(text: str) -> str:
 def _write(line: str) -> None:
     """What log.info would do, which walks the stack for a file and a line that are always these; where nobody else
     listens, past the record as well: together that is a tenth of a check."""
-    if len(log.handlers) == 1 and isinstance(terminal := log.handlers[0], Terminal):
+    if len(log.handlers) == 1 and isinstance(terminal := log.handlers[0], Terminal) and terminal.is_all():
         terminal.line(loggable(line))
     else:
         log.handle(logging.LogRecord(log.name, logging.INFO, __file__, 0, loggable(line), None, None))
@@ -101,7 +103,7 @@ def _unambiguous(path: str) -> str:
 def _request_id(given: str | None) -> str:
     if given and _REQUEST_ID.fullmatch(given) and redact(given) == given:
         return given
-    return f"{random.getrandbits(128):032x}"
+    return os.urandom(16).hex()
 
 
 def set_up_logging() -> None:
@@ -114,25 +116,9 @@ def set_up_logging() -> None:
     # Flask's development server writes its own line for each request, with whatever stood in the path and the query,
     # and waitress one for each that waits for a thread.
     logging.getLogger("werkzeug").addFilter(_no_access_lines)
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-
-
-class Terminal(logging.StreamHandler[TextIO]):
-    """Records on stderr, in UTC; and lines that are ready, at a third of a record's cost."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s"))
-
-    def line(self, text: str) -> None:
-        self.acquire()
-        try:
-            self.stream.write(f"{_utc(int(time.time()))} INFO {text}\n")
-            self.stream.flush()
-        except (OSError, ValueError):  # a full disk, a closed stream: no reason to refuse the request
-            pass
-        finally:
-            self.release()
+    queue = logging.getLogger("waitress.queue")
+    if queue.level == logging.NOTSET:
+        queue.setLevel(logging.ERROR)
 
 
 class RedactingFormatter(logging.Formatter):
@@ -143,6 +129,30 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
+
+
+class Terminal(logging.StreamHandler[TextIO]):
+    """Records on stderr, in UTC; and lines that are ready, at a third of a record's cost."""
+
+    FORMATTER = RedactingFormatter("%(asctime)s %(levelname)s %(message)s")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(self.FORMATTER)
+
+    def is_all(self) -> bool:
+        """Whether a record would come to nothing else than its line here: nobody has configured anything since."""
+        return not (log.propagate or log.filters or self.filters or self.level or self.formatter is not self.FORMATTER)
+
+    def line(self, text: str) -> None:
+        self.acquire()
+        try:
+            self.stream.write(f"{_utc(int(time.time()))} INFO {text}\n")
+            self.stream.flush()
+        except (OSError, ValueError, AttributeError):  # a full disk, a closed stream, none: no reason to refuse
+            pass
+        finally:
+            self.release()
 
 
 @lru_cache(maxsize=2)

@@ -184,10 +184,14 @@ class Keyring:
 
     @contextmanager
     def _minting(self) -> Iterator[tuple[NewSecret, Connection, Limits | None]]:
-        """The same, with a new secret. It is hashed in the turn, since threads that all hash at once only slow each
-        other down, and before the transaction, which would hold up other processes."""
+        """The same, with a new secret.
+
+        A quick hash is made in the turn, since threads that all hash at once only slow each other down; a dear one
+        before it, since it would hold up every other change.
+        """
+        secret = None if self._keys.hashes_quickly else self._keys.new_secret()
         with self._storage.turn() as turn:
-            secret = self._keys.new_secret()
+            secret = secret or self._keys.new_secret()
             with self._storage.transaction(turn) as tx:
                 yield secret, tx, self._limits(tx)
 

@@ -161,6 +161,8 @@ class Answer(Response):
     """A body in memory under headers that are right: without Werkzeug's second look at them, a tenth of a check."""
 
     def get_wsgi_response(self, environ: "WSGIEnvironment") -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        if self._on_close:  # a hook of the program around wants to know when it was sent
+            return super().get_wsgi_response(environ)
         body = [] if environ["REQUEST_METHOD"] == "HEAD" else cast(list[bytes], self.response)
         return body, self.status, self.headers.to_wsgi_list()
 
@@ -210,18 +212,13 @@ def read_body() -> bytes:
 
     Counted here rather than by MAX_CONTENT_LENGTH, which can cut a chunked body without a word.
     """
-    length = request.content_length or 0
-    if length > MAX_BODY:
+    if (request.content_length or 0) > MAX_BODY:
         raise PayloadTooLarge
-    if length:
-        stream, limit = request.environ["wsgi.input"], length
-    else:  # chunked, or nothing
-        stream, limit = request.stream, MAX_BODY + 1
     raw = bytearray()
-    while len(raw) < limit and (chunk := stream.read(limit - len(raw))):
+    while chunk := request.stream.read(MAX_BODY + 1 - len(raw)):
         raw += chunk
-    if len(raw) > MAX_BODY:
-        raise PayloadTooLarge
+        if len(raw) > MAX_BODY:
+            raise PayloadTooLarge
     return bytes(raw)
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlch
 from errors import DatabaseUnavailable
 
 BUSY_TIMEOUT = 5.0  # seconds that a write waits for its turn and the lock, together
-STALLED = 0.5  # seconds without a finished write after which only WAITING writers may stay
+STALLED = 0.5  # seconds that a turn may take before only WAITING writers may stay
 WAITING = 4  # of the 8 threads of the recommended server, so that the others go on answering checks
 MAGIC = b"SQLite format 3\0"
 
@@ -131,7 +131,7 @@ class Storage:
         """
         with translated():
             self.check_writable()
-            connection = self._take_writer(round(max(0.0, deadline - time.monotonic()), 1))
+            connection = self._take_writer(round(max(0.1, deadline - time.monotonic()), 1))
             try:
                 control(connection, "BEGIN IMMEDIATE")
                 yield connection
@@ -170,7 +170,8 @@ class Storage:
         return (main.st_dev, main.st_ino, wal.st_dev, wal.st_ino), main.st_mtime_ns
 
     def check_writable(self) -> None:
-        """Raises DatabaseUnavailable; an open connection would go on writing where nobody may any more."""
+        """Raises DatabaseUnavailable, also where an open connection would go on writing though nobody may any more."""
+        self.check_file()
         for place in (self._directory, self._file):
             if not os.access(place, os.W_OK):
                 raise DatabaseUnavailable(f"{place} is read-only")
@@ -276,8 +277,9 @@ class WriteQueue:
     """
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
-        self._line: list[object] = []  # who waits, in the order in which they came
+        self._guard = threading.Lock()  # held for a moment, to look at the rest
+        self._busy = False
+        self._line: deque[threading.Lock] = deque()  # one for each who waits, in order; let go when it is their turn
         self._moved = time.monotonic()
         self._failing = False
 
@@ -285,32 +287,53 @@ class WriteQueue:
     def turn(self) -> Iterator[float]:
         """Yields the moment (time.monotonic) until which to wait for SQLite's own lock. Raises DatabaseUnavailable."""
         deadline = time.monotonic() + BUSY_TIMEOUT
-        if not self._turn.acquire(blocking=False):
-            self._wait_in_line(deadline)
+        self._take(deadline)
         failing = False
-        self._moved = time.monotonic()
         try:
             yield deadline
         except DatabaseUnavailable:
             failing = True
             raise
         finally:
-            self._failing = failing
-            self._turn.release()
+            self._pass_on(failing)
 
-    def _wait_in_line(self, deadline: float) -> None:
-        me = object()
-        self._line.append(me)
+    def _take(self, deadline: float) -> None:
+        with self._guard:
+            if not self._busy:
+                self._busy, self._moved = True, time.monotonic()
+                return
+            mine = threading.Lock()
+            mine.acquire()
+            self._line.append(mine)
         try:
-            while not self._turn.acquire(timeout=0.02):
-                moment = time.monotonic()
-                if moment > deadline:
-                    raise DatabaseUnavailable("the write lock did not come in time")
-                stalled = self._failing or moment - self._moved > STALLED
-                if stalled and self._line.index(me) >= WAITING - 1:  # the one whose turn it is waits as well
-                    raise DatabaseUnavailable("too many writers are waiting for the lock")
-        finally:
-            self._line.remove(me)
+            while not mine.acquire(timeout=0.02):
+                self._require_hope(mine, deadline)
+        except BaseException:
+            with self._guard:
+                waiting = mine in self._line
+                if waiting:
+                    self._line.remove(mine)
+            if not waiting:  # the turn has just come
+                self._pass_on(self._failing)
+            raise
+
+    def _require_hope(self, mine: threading.Lock, deadline: float) -> None:
+        moment = time.monotonic()
+        with self._guard:
+            ahead = self._line.index(mine) if mine in self._line else 0  # besides the one whose turn it is
+            stalled = self._failing or moment - self._moved > STALLED
+        if moment > deadline:
+            raise DatabaseUnavailable("the write lock did not come in time")
+        if stalled and ahead >= WAITING - 1:
+            raise DatabaseUnavailable("too many writers are waiting for the lock")
+
+    def _pass_on(self, failing: bool) -> None:
+        with self._guard:
+            self._failing, self._moved = failing, time.monotonic()
+            if self._line:
+                self._line.popleft().release()
+            else:
+                self._busy = False
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 import io
 import json
+import socket
 import unicodedata
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from conftest import FLASK_RUN, WAITRESS, Server
 
 LIMIT = 64 * 1024
 
@@ -289,6 +291,18 @@ def test_the_size_of_a_body(call: Callable[..., Any], size: int, status: int, ch
 def test_a_hundred_thousand_levels_are_too_large_before_they_are_too_deep(call: Callable[..., Any]) -> None:
     response = call("POST", "/v0/api_keys", data=b"[" * 100_000, content_type="application/json")
     assert response.status_code == 413
+
+
+@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+def test_a_body_that_was_cut_off_mints_nothing(serve: Callable[..., Server], command: list[str]) -> None:
+    server = serve(command)
+    head = f"POST /v0/api_keys HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token()}\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        body = "Content-Type: application/json\r\nContent-Length: 200\r\n\r\n" + json.dumps({"name": "cut"})
+        connection.sendall((head + body).encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert b" 201 " not in connection.recv(1000)
+    assert server.call("GET", "/v0/api_keys").json() == []
 
 
 NAMES = [

@@ -7,9 +7,11 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import FLASK_RUN, WAITRESS, Server, missing, running, start_server
+from flask import Flask
 
 pytestmark = pytest.mark.faults
 
@@ -210,3 +212,14 @@ def assert_nothing_answers(server: Server, token: str, *keys: str) -> None:
     answer = server.call("POST", "/v0/introspect", by=token, data={"token": keys[0]})
     assert (answer.status_code, answer.json()) == (503, UNAVAILABLE)
     assert server.log.read_text().count("database unavailable") >= logged + 20 + 10 * len(keys)
+
+
+def test_what_was_refused_is_not_there_afterwards(app: Flask, call: Callable[..., Any], data_dir: Path) -> None:
+    """A person's creation looks nothing up first, so only the check before its transaction can keep it out."""
+    database, aside = data_dir / "keyhook.db", data_dir / "aside.db"
+    database.rename(aside)
+    refused = call("POST", "/v0/api_keys", json={"name": "ghost"})
+    assert (refused.status_code, refused.json) == (503, UNAVAILABLE)
+    aside.rename(database)
+    assert call("GET", "/v0/api_keys").json == []
+    assert call("POST", "/v0/api_keys", json={"name": "ghost"}).status_code == 201

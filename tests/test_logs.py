@@ -77,6 +77,7 @@ def test_no_credential_is_ever_logged_wherever_it_stood(server: Any) -> None:
             f"/{secret}", f"/v0/api_keys/{secret}", f"/v0/api_keys/{quote(quote(secret[:3] + '%'))}{secret}",
             f"/v0/api_keys?after={secret}", f"/v0/api_keys?{secret}=1", f"/v0/auth?scope={secret}",
             f"/v0/auth?role={secret}", f"/v0/api_keys/x%0A{secret}", f"/{secret[:-6]}",
+            f"/x/Bearer%20{secret}", f"/%C3%A9{secret}", f"/x%20{secret}%C3%A9",
         ):  # fmt: skip
             response = server.call("GET", path, by=secret)
             if not path.startswith("/v0/api_keys/"):

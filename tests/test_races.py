@@ -1,15 +1,23 @@
 """Many at once, in one process and in two: one wins, the others are told so, and what was told stays true."""
 
 import itertools
+import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import WAITRESS, Server
 from flask import Flask
+
+from auth import make_token
+from errors import DatabaseUnavailable
+from storage import STALLED, WAITING, WriteQueue
 
 THREADS = 32
 
@@ -195,3 +203,80 @@ def test_pages_show_every_key_once_whatever_happens_meanwhile(
         finally:
             done.set()
         assert all(future.result() > 0 for future in churning)
+
+
+def test_dear_hashes_hold_up_nobody(make_app: Callable[..., Flask], data_dir: Path) -> None:
+    app = make_app(data_dir, KEYHOOK_BCRYPT_ROUNDS=13)  # half a second each
+    with app.app_context():
+        admin = make_token(app.extensions["keyhook"].settings.secret_key, "a", "admin", "default", timedelta(hours=1))
+
+    def call(method: str, path: str, body: dict[str, Any]) -> tuple[int, float]:
+        started = time.monotonic()
+        status = (
+            app.test_client()
+            .open(path, method=method, headers={"Authorization": f"Bearer {admin}"}, json=body)
+            .status_code
+        )
+        return status, time.monotonic() - started
+
+    assert call("POST", "/v0/api_keys", {"name": "leaked"})[0] == 201
+    with ThreadPoolExecutor(8) as threads:
+        making = [threads.submit(call, "POST", "/v0/api_keys", {"name": f"k-{number}"}) for number in range(8)]
+        time.sleep(0.2)
+        assert not any(future.done() for future in making)
+        assert call("PATCH", "/v0/api_keys/leaked", {"disabled": True})[0] == 200
+        assert not all(future.done() for future in making)  # it did not wait for them
+        assert [future.result()[0] for future in making] == [201] * 8
+
+
+def test_one_turn_at_a_time_whatever_happens_in_it() -> None:
+    queue, inside, most, outcomes = WriteQueue(), 0, 0, Counter[str]()
+
+    def work(worker: int) -> None:
+        nonlocal inside, most
+        chance = random.Random(worker)
+        for _ in range(100):
+            try:
+                with queue.turn():
+                    inside += 1
+                    most = max(most, inside)
+                    time.sleep(chance.choice([0, 0, 0.0005]))
+                    inside -= 1
+                    if chance.random() < 0.3:
+                        raise chance.choice([ValueError, KeyboardInterrupt])
+            except (ValueError, KeyboardInterrupt) as error:
+                outcomes[type(error).__name__] += 1
+            else:
+                outcomes["good"] += 1
+
+    with ThreadPoolExecutor(16) as threads:
+        for future in [threads.submit(work, worker) for worker in range(16)]:
+            future.result()
+    assert (most, inside, outcomes.total()) == (1, 0, 1600)
+    assert len(outcomes) == 3
+    with queue.turn():  # it is free again
+        pass
+
+
+def test_turns_come_in_order_and_a_line_that_stands_still_is_kept_short() -> None:
+    queue, order = WriteQueue(), list[int]()
+
+    def wait(number: int) -> str:
+        try:
+            with queue.turn():
+                order.append(number)
+        except DatabaseUnavailable as error:
+            return str(error.reason)
+        return "done"
+
+    with ThreadPoolExecutor(6) as threads:
+        with queue.turn():
+            waiting = []
+            for number in range(6):
+                waiting.append(threads.submit(wait, number))
+                time.sleep(0.03)
+            time.sleep(STALLED + 0.2)
+            assert sum(future.done() for future in waiting) == 6 - (WAITING - 1)
+        results = [future.result() for future in waiting]
+    assert order == list(range(WAITING - 1))
+    assert results == ["done"] * (WAITING - 1) + ["too many writers are waiting for the lock"] * (7 - WAITING)
