@@ -226,7 +226,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     """One JSON object in UTF-8 as RFC 8259 has it, no member twice (RFC 7493). Raises MalformedBody."""
     try:
         value = json.loads(raw.decode(), object_pairs_hook=_members_once, parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate is no Unicode text
+        if b"\\u" in raw:  # the only way to a lone surrogate, which is no Unicode text
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise MalformedBody from None
     if not isinstance(value, dict):
