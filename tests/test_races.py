@@ -17,7 +17,7 @@ from flask import Flask
 
 from auth import make_token
 from errors import DatabaseUnavailable
-from storage import STALLED, WAITING, WriteQueue
+from write_queue import STALLED, WAITING, WriteQueue
 
 THREADS = 32
 
