@@ -19,6 +19,7 @@ from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 
 import auth
+import bench.server
 from app import create_app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,12 +145,8 @@ class Server:
         self.process.wait(20)
 
 
-FLASK_RUN = [sys.executable, "-m", "flask", "--app", "app", "run", "--port", "{port}"]
-# What the README recommends for a long-running install.
-WAITRESS = [
-    sys.executable, "-m", "waitress", "--host=127.0.0.1", "--port={port}", "--threads=8",
-    "--connection-limit=2000", "--asyncore-use-poll", "--no-clear-untrusted-proxy-headers", "--call", "app:create_app",
-]  # fmt: skip
+FLASK_RUN = [sys.executable, *bench.server.FLASK_RUN]
+WAITRESS = [sys.executable, *bench.server.WAITRESS, "app:create_app"]
 
 
 def start_server(data_dir: Path, log: Path, command: list[str] | None = None, **environment: Any) -> Server:

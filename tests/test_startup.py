@@ -352,6 +352,13 @@ def test_the_terminal_says_how_to_make_the_first_key_until_there_is_one(serve: C
     assert "There are no keys yet" not in first.log.read_text().removeprefix(said)
 
 
+@pytest.mark.parametrize("file", ["README.md", "Makefile"])
+def test_the_recommended_server_is_the_one_that_is_tested(file: str) -> None:
+    [written] = re.findall(r"\S*waitress-serve(?:.*\\\n)*.*", (ROOT / file).read_text())
+    options = {word for word in WAITRESS[3:] if not word.startswith("--listen")}
+    assert {word for word in written.replace("\\\n", " ").split()[1:] if not word.startswith("--listen")} == options
+
+
 @pytest.mark.parametrize("secret", ["1" * 32, "0" * 40, "1e" + "1" * 30, "true" * 8, '"' + "q" * 32 + '"'])
 def test_a_secret_that_looks_like_something_else_is_taken_as_it_is(data_dir: Path, secret: str) -> None:
     done = run(TOKEN, KEYHOOK_DATA_DIR=data_dir, KEYHOOK_SECRET_KEY=secret)
