@@ -35,12 +35,13 @@ format: .venv/development
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/bench/done  ## the table of the README: about four minutes, with what an install has and no more
+bench: .venv/bench/done  ## the table of the README: about four minutes; ARGS=--servers: the one of servers
 	.venv/bench/bin/python -m bench $(ARGS)
 
 requirements: .venv/development  ## renew every pin
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt requirements.in
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-dev.txt requirements-dev.in
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o bench/requirements.txt bench/requirements.in
 
 migration: .venv/development  ## a new schema version from the models: make migration ID=0002 MESSAGE="what changes"
 	rm -f scratch.db
@@ -57,9 +58,9 @@ clean:  ## what can be made again; never instance/, which holds people's keys
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/bench/done: .venv/runtime
-	@$(PYTHON) -m venv .venv/bench
-	@.venv/bench/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+.venv/bench/done: .venv/runtime bench/requirements.txt
+	@test -x .venv/bench/bin/python || $(PYTHON) -m venv .venv/bench
+	@.venv/bench/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r bench/requirements.txt
 	@touch $@
 
 .venv/development: .venv/runtime requirements-dev.txt

@@ -22,7 +22,7 @@ from pstats import Stats
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from bench import bare
+from bench import bare, servers
 from bench.load import Load, Measured, request
 from bench.server import FLASK_RUN, WAITRESS, running
 from bench.service import REAL_KEYS, caller, fill, quiet_app, token
@@ -45,6 +45,7 @@ def main() -> None:
         "--quick", action="store_true", help="two short rounds and a tenth of the keys, to see that it works"
     )
     parser.add_argument("--profile", action="store_true", help="where the time goes, instead of how much it is")
+    parser.add_argument("--servers", action="store_true", help="the servers that could run the service, side by side")
     options = parser.parse_args()
     if options.profile:
         profiles(2000)
@@ -56,6 +57,9 @@ def main() -> None:
             f"{datetime.now(UTC):%Y-%m-%d}, {len(cores)} x {processor()}, Python {platform.python_version()},", end=" "
         )
         print(f"SQLite {sqlite3.sqlite_version}, median of at least {rounds} interleaved rounds\n")
+        if options.servers:
+            by_server(Path(directory), rounds, cores)
+            return
         over_http(Path(directory), 2 * rounds, 0.4 if options.quick else 1.0, cores[0], cores[-1])
         os.sched_setaffinity(0, {cores[0]})
         in_process(Path(directory), 2 * rounds, 10 if options.quick else 100)
@@ -168,6 +172,16 @@ def by_size(directory: Path, rounds: int, large: int) -> None:
         few, many = f"{label}, {REAL_KEYS:,}", f"{label}, {large:,}"
         ratio = compared(series, many, {many: (few, at_most, 1.1)})
         row(label, f"{median(series[few]):,.0f}", f"{median(series[many]):,.0f}", *ratio)
+
+
+def by_server(directory: Path, rounds: int, cores: list[int]) -> None:
+    data_dir = directory / "servers"
+    with quiet_app(data_dir):
+        key = fill(data_dir, REAL_KEYS)[0]
+    columns = ("one core: requests/s", "p99 ms", "all cores: requests/s", "p99 ms", "MB", "beside silence: p99 ms")
+    header(f"{CHECK}, {servers.CONNECTIONS} connections", *columns)
+    for figures in servers.compare(directory, data_dir, key, rounds, cores):
+        row(*figures)
 
 
 def starting(directory: Path, rounds: int, core: int) -> None:

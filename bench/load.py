@@ -60,46 +60,56 @@ def request(method: str, path: str, bearer: str = "", name: bool = False) -> byt
 
 def measure(job: dict[str, Any], numbers: "itertools.count[int]") -> Measured:
     template, expected = job["request"].encode(), b"HTTP/1.1 %d " % job["status"]
-    sockets = [socket.create_connection(("127.0.0.1", job["port"])) for _ in range(job["connections"])]
     poll = select.epoll()
-    by_number = {each.fileno(): each for each in sockets}
+    by_number: dict[int, socket.socket] = {}
     sent: dict[int, float] = {}
     took: list[float] = []
+
+    def connect() -> int:
+        connection = socket.create_connection(("127.0.0.1", job["port"]))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        poll.register(connection, select.EPOLLIN)
+        by_number[connection.fileno()] = connection
+        return connection.fileno()
 
     def send(number: int) -> None:
         sent[number] = time.perf_counter()
         by_number[number].send(template.replace(ROOM_FOR_NAME, b"%012d" % next(numbers)))
 
     started, worked = time.perf_counter(), time.process_time()
-    for each in sockets:
-        each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        poll.register(each, select.EPOLLIN)
-        send(each.fileno())
+    for _ in range(job["connections"]):
+        send(connect())
     until = started + job["seconds"]
     while sent:
         for number, _ in poll.poll():
-            read_answer(by_number[number], expected)
+            stays = read_answer(by_number[number], expected)
             moment = time.perf_counter()
             took.append(moment - sent.pop(number))
+            if not stays:
+                by_number.pop(number).close()
             if moment < until:
-                send(number)
+                send(number if stays else connect())
     elapsed, busy = time.perf_counter() - started, time.process_time() - worked
-    for each in sockets:
-        each.close()
+    for connection in by_number.values():
+        connection.close()
     cuts = quantiles(took, n=100)
     return Measured(len(took) / elapsed, cuts[49] * 1000, cuts[98] * 1000, busy / elapsed)
 
 
-def read_answer(connection: socket.socket, expected: bytes) -> None:
-    """Reads one answer to its end."""
+def read_answer(connection: socket.socket, expected: bytes) -> bool:
+    """Reads one answer to its end; tells whether the connection stays open."""
     answer = connection.recv(65536)
     while (end := answer.find(b"\r\n\r\n")) < 0 and answer:
         answer += connection.recv(65536)
     assert answer.startswith(expected), answer
-    start = answer.index(b"Content-Length: ") + 16
-    missing = end + 4 + int(answer[start : answer.index(b"\r", start)]) - len(answer)
+    head = answer[:end].lower() + b"\r"
+    start = head.index(b"\ncontent-length: ") + 17
+    missing = end + 4 + int(head[start : head.index(b"\r", start)]) - len(answer)
     while missing > 0:
-        missing -= len(connection.recv(65536))
+        more = connection.recv(65536)
+        assert more, answer
+        missing -= len(more)
+    return b"\nconnection: close\r" not in head
 
 
 if __name__ == "__main__":

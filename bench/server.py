@@ -1,4 +1,4 @@
-"""Servers in processes of their own, each on one core."""
+"""Servers in processes of their own, each on the cores it is given."""
 
 import os
 import re
@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,15 +27,18 @@ class Server:
     seconds: float  # from its start to the first 200
 
     def resident(self) -> float:
-        """MB that it holds in memory now."""
-        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
-        assert found
-        return int(found[1]) / 1024
+        """MB that it and its children hold in memory now."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        found = [
+            re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+            for pid in (self.process.pid, *children)
+        ]
+        return sum(int(one[1]) for one in found if one) / 1024
 
 
 @contextmanager
-def running(command: list[str], path: str, log: Path, core: int, **environment: str) -> Iterator[Server]:
-    """A server that answers 200 on the path, its output in the log; stopped at the end."""
+def running(command: list[str], path: str, log: Path, *cores: int, **environment: str) -> Iterator[Server]:
+    """A server on these cores that answers 200 on the path, its output in the log; stopped at the end."""
     port = free_port()
     started = time.perf_counter()
     with log.open("ab") as output:
@@ -47,7 +49,7 @@ def running(command: list[str], path: str, log: Path, core: int, **environment: 
             stdout=output,
             stderr=output,
         )
-    os.sched_setaffinity(process.pid, {core})  # at once, so that every thread to come inherits it
+    os.sched_setaffinity(process.pid, cores)  # at once, so that every thread to come inherits it
     try:
         while not answers(f"http://127.0.0.1:{port}{path}"):
             assert process.poll() is None, log.read_text()
@@ -62,7 +64,7 @@ def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=10):  # noqa: S310  (http to this machine)
             return True
-    except urllib.error.URLError:
+    except OSError:  # refused, closed, or no answer in time
         return False
 
 
