@@ -11,6 +11,7 @@ import secrets
 import string
 import zlib
 from typing import NamedTuple
+from urllib.parse import unquote
 
 ALPHABET = string.digits + string.ascii_letters
 BASE = len(ALPHABET)
@@ -21,16 +22,17 @@ _KEY = re.compile(
     r"(?P<prefix>[a-z][a-z0-9]{1,9})_(?P<id>[0-9a-f]{32})_(?P<secret>[0-9A-Za-z]{43})(?P<crc>[0-9a-f]{8})"
 )
 _JWT = re.compile(r"(?<![\w-])e(?:yJ|yA|w[ok0])[\w-]{8,}\.[\w-]{8,}\.[\w-]+", re.ASCII)
-# Wider on purpose: a credential that lost its last characters is still most of a secret, and encoded once more it is
-# still one. Of a key the id is left, which is no secret. A JWT is known by its first letters: base64url of `{"`, or of
-# `{` and white space.
+# Whoever has the 43 characters has the key: the rest can be computed.
+_WHOLE_SECRET = re.compile(r"_[0-9A-Fa-f]{32}_[0-9A-Za-z]{43}")
+# Wider on purpose: a credential that lost its last characters is still most of a secret. Of a key the id is left, which
+# is no secret. A JWT is known by its first letters: base64url of `{"`, or of `{` and white space.
 _LEAKS = [
-    re.compile(r"[_%](?<=[_Ff][0-9A-Fa-f]{32}[_%])(?:(?<=_)|(?:25)*5[Ff])[0-9A-Za-z]{8,}"),
-    re.compile(
-        r"e(?<![\w-]e)(?:yJ|yA|w[ok0])[\w-]{8,}(?:\.|%(?:25)*2[Ee])[\w-]{8,}(?:(?:\.|%(?:25)*2[Ee])[\w-]*)?", re.ASCII
-    ),
+    re.compile(r"_(?<=_[0-9A-Fa-f]{32}_)[0-9A-Za-z]{8,}"),
+    re.compile(r"e(?<![\w-]e)(?:yJ|yA|w[ok0])[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?", re.ASCII),
 ]
-_SHORTEST_LEAK = 19
+_ENCODED = re.compile(r"[\w.~-]*%[\w.~%-]*", re.ASCII)  # what percent-encoding makes of a word
+_ENCODINGS = 5  # times
+_SHORTEST_LEAK = 19  # characters
 
 
 class ParsedKey(NamedTuple):
@@ -69,13 +71,24 @@ def is_key(text: str, prefix: str) -> bool:
 
 
 def has_credential(text: str) -> bool:
-    """Whether an API key or a JWT stands anywhere in the text."""
-    return len(text) >= _SHORTEST_LEAK and bool(_KEY.search(text) or _JWT.search(text))
+    """Whether an API key, all of its secret or a JWT stands anywhere in the text."""
+    return len(text) >= _SHORTEST_LEAK and bool(_WHOLE_SECRET.search(text) or _JWT.search(text))
 
 
 def redact(text: str) -> str:
-    """The text with every credential in it, or what is left of one, replaced."""
+    """The text with every credential in it, or what is left of one, replaced; also percent-encoded, however often."""
     if len(text) >= _SHORTEST_LEAK:
+        if "%" in text:
+            text = _ENCODED.sub(lambda word: "[redacted]" if _hides_leak(word[0]) else word[0], text)
         for leak in _LEAKS:
             text = leak.sub("[redacted]", text)
     return text
+
+
+def _hides_leak(word: str) -> bool:
+    for _ in range(_ENCODINGS):
+        plain = unquote(word)
+        if plain == word:
+            return any(leak.search(word) for leak in _LEAKS)
+        word = plain
+    return True  # so often only somebody who has something to hide
