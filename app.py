@@ -40,12 +40,11 @@ class Keyhook(Flask):
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Routes by path and method alone. Flask would refuse some hosts, whereas every URL that is answered here is
-        relative, and take the handshake of a WebSocket for another kind of route."""
+        relative, take the handshake of a WebSocket for another kind of route, and overlook a second slash in front."""
         if request is None:
             return super().create_url_adapter(request)
-        return MapAdapter(
-            self.url_map, "localhost", request.root_path, "", request.scheme, request.path, request.method
-        )
+        path = "/" if request.environ.get("PATH_INFO", "").startswith("//") else request.path
+        return MapAdapter(self.url_map, "localhost", request.root_path, "", request.scheme, path, request.method)
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:

@@ -18,6 +18,7 @@ from marshmallow import ValidationError as SchemaError
 
 from credentials import redact
 from errors import (
+    BadRequest,
     InvalidRequest,
     KeyhookError,
     MalformedBody,
@@ -208,17 +209,20 @@ def read_form(schema: Schema) -> dict[str, Any]:
 
 
 def read_body() -> bytes:
-    """At most MAX_BODY bytes, however they are framed; raises PayloadTooLarge.
+    """At most MAX_BODY bytes, however they are framed; raises PayloadTooLarge, and BadRequest for one that breaks off.
 
     Counted here rather than by MAX_CONTENT_LENGTH, which can cut a chunked body without a word.
     """
     if (request.content_length or 0) > MAX_BODY:
         raise PayloadTooLarge
     raw = bytearray()
-    while chunk := request.stream.read(MAX_BODY + 1 - len(raw)):
-        raw += chunk
-        if len(raw) > MAX_BODY:
-            raise PayloadTooLarge
+    try:
+        while chunk := request.stream.read(MAX_BODY + 1 - len(raw)):
+            raw += chunk
+            if len(raw) > MAX_BODY:
+                raise PayloadTooLarge
+    except (OSError, ValueError):  # chunks that Flask's development server cannot read
+        raise BadRequest from None
     return bytes(raw)
 
 

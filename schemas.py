@@ -23,7 +23,8 @@ MAX_PAGE = 1000
 MAX_GRACE = 30 * 24 * 3600  # seconds
 MAX_CURSOR = 2**63 - 1
 
-_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_HOUR_MINUTE = r"([01]\d|2[0-3]):[0-5]\d"
+_RFC3339 = re.compile(rf"\d{{4}}-\d\d-\d\d[Tt ]{_HOUR_MINUTE}:[0-5]\d(\.\d+)?([Zz]|[+-]{_HOUR_MINUTE})", re.ASCII)
 EXAMPLE_ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
 EXAMPLE_KEY = "kh_" + "0b8f7a527f554d0c9b0a3f6f0f6f2a11" + "_" + "0" * 43 + "6f614121"
 
@@ -81,7 +82,13 @@ class Timestamp(fields.Field[str]):
 
 
 class Scopes(fields.List):  # type: ignore[type-arg]
-    """On the way out: from the text of the table, or from a sequence."""
+    """On the way in: at most MAX_SCOPES, and of too many not each is answered for. On the way out: from the text of the
+    table, or from a sequence."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if isinstance(value, list) and len(value) > MAX_SCOPES:
+            raise ValidationError(f"Longer than maximum length {MAX_SCOPES}.")
+        return super()._deserialize(value, attr, data, **kwargs)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> list[str]:
         return value.split() if isinstance(value, str) else list(value or ())

@@ -116,6 +116,9 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"name": "k", "expires_at": "2099-W01-1T00:00:00Z"}, "expires_at"),
     ({"name": "k", "expires_at": "2099-02-30T00:00:00Z"}, "expires_at"),
     ({"name": "k", "expires_at": "2099-01-01T24:00:01Z"}, "expires_at"),
+    ({"name": "k", "expires_at": "2099-01-01T24:00:00Z"}, "expires_at"),
+    ({"name": "k", "expires_at": "2099-01-01T00:00:00+05:60"}, "expires_at"),
+    ({"name": "k", "expires_at": "2099-01-01T00:00:00-24:00"}, "expires_at"),
     ({"name": "k", "expires_at": "2099-01-01T00:00:00Z\n"}, "expires_at"),
     ({"name": "k", "expires_at": "２０99-01-01T00:00:00Z"}, "expires_at"),
     ({"name": "k", "expires_at": "9999-12-31T23:59:59-01:00"}, "expires_at"),
@@ -288,21 +291,32 @@ def test_the_size_of_a_body(call: Callable[..., Any], size: int, status: int, ch
         assert response.json == {"message": response.json["message"], "error_code": "PayloadTooLarge", "details": None}
 
 
+def test_too_many_scopes_are_answered_for_once(call: Callable[..., Any]) -> None:
+    response = call("POST", "/v0/api_keys", json={"name": "k", "scopes": ["!"] * 10_000})
+    assert (response.status_code, len(response.json["details"]["scopes"])) == (400, 1)
+
+
 def test_a_hundred_thousand_levels_are_too_large_before_they_are_too_deep(call: Callable[..., Any]) -> None:
     response = call("POST", "/v0/api_keys", data=b"[" * 100_000, content_type="application/json")
     assert response.status_code == 413
 
 
 @pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
-def test_a_body_that_was_cut_off_mints_nothing(serve: Callable[..., Server], command: list[str]) -> None:
+def test_a_body_that_breaks_off_mints_nothing(serve: Callable[..., Server], command: list[str]) -> None:
     server = serve(command)
     head = f"POST /v0/api_keys HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token()}\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        body = "Content-Type: application/json\r\nContent-Length: 200\r\n\r\n" + json.dumps({"name": "cut"})
-        connection.sendall((head + body).encode())
-        connection.shutdown(socket.SHUT_WR)
-        assert b" 201 " not in connection.recv(1000)
+    for body in (
+        'Content-Length: 200\r\n\r\n{"name": "cut"}',
+        'Transfer-Encoding: chunked\r\n\r\n20\r\n{"name": "cut"}',
+        'Transfer-Encoding: chunked\r\n\r\nzz\r\n{"name": "cut"}\r\n0\r\n\r\n',
+    ):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(f"{head}Content-Type: application/json\r\n{body}".encode())
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.recv(1000)
+            assert not answer or answer.startswith(b"HTTP/1.1 400 "), answer
     assert server.call("GET", "/v0/api_keys").json() == []
+    assert "Traceback" not in server.log.read_text()
 
 
 NAMES = [
@@ -360,6 +374,13 @@ def test_what_is_wrong_is_a_list_of_texts_for_items_of_a_list_too(call: Callable
 def test_a_name_that_only_resembles_a_credential_is_a_name(call: Callable[..., Any], name: str) -> None:
     assert call("POST", "/v0/api_keys", json={"name": name}).status_code == 201
     assert call("GET", f"/v0/api_keys/{name}").json["name"] == name
+
+
+def test_a_name_is_no_place_for_a_secret_though_its_checksum_is_cut(call: Callable[..., Any], mint: Any) -> None:
+    key = mint("laptop")
+    for name in (key, key[:-1], key[:-8], key[1:], f"my {key[:-3]}"):
+        assert call("POST", "/v0/api_keys", json={"name": name}).status_code == 400
+        assert call("PATCH", "/v0/api_keys/laptop", json={"name": name}).status_code == 400
 
 
 def test_bytes_that_are_no_text_name_no_key(call: Callable[..., Any]) -> None:

@@ -34,6 +34,12 @@ def test_nothing_is_html_or_lacks_the_three_members(
     assert response.status_code not in (301, 302, 307, 308)
 
 
+@pytest.mark.parametrize("path", ["//v0/api_keys", "///healthz", "/v0//api_keys", "/healthz/"])
+def test_a_slash_too_many_is_another_path(call: Callable[..., Any], path: str) -> None:
+    response = call("GET", "/", environ_overrides={"PATH_INFO": path})
+    assert (response.status_code, response.json["error_code"]) == (404, "NotFound")
+
+
 def test_route_comes_before_method_credential_role_media_type_size_and_body(
     call: Callable[..., Any], mint: Callable[..., str]
 ) -> None:
