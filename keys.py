@@ -70,12 +70,12 @@ class Verifier:
     def match(self, secret: str, hashes: list[str]) -> str | None:
         """The hash that the secret matches, or None. A hash with a known secret refuses every other without bcrypt."""
         digest = hashlib.sha256(secret.encode()).digest()
-        for stored in hashes:
-            known = self._known.get(stored)
+        remembered = {stored: self._known.get(stored) for stored in hashes}  # once: other threads add to it meanwhile
+        for stored, known in remembered.items():
             if known is not None and hmac.compare_digest(known, digest):
                 return stored
-        for stored in hashes:
-            if stored not in self._known and bcrypt.checkpw(secret.encode(), stored.encode()):
+        for stored, known in remembered.items():
+            if known is None and bcrypt.checkpw(secret.encode(), stored.encode()):
                 self._known.put(stored, digest)
                 return stored
         return None

@@ -18,9 +18,6 @@ class Memory(Generic[V]):
     def __len__(self) -> int:
         return len(self._known)
 
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._known
-
     def get(self, key: Hashable) -> V | None:
         return self._known.get(key)
 

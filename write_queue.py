@@ -43,8 +43,8 @@ class WriteQueue:
 
     def _take(self, deadline: float) -> None:
         with self._guard:
-            if not self._busy:
-                self._busy, self._moved = True, time.monotonic()
+            if not self._busy:  # so there is no line: what went wrong before says nothing of this turn
+                self._busy, self._failing, self._moved = True, False, time.monotonic()
                 return
             mine = threading.Lock()
             mine.acquire()

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Hashable
 
 import bcrypt
 import pytest
@@ -62,6 +63,21 @@ def test_a_failure_is_not_remembered() -> None:
     assert len(verifier) == 0
 
 
+class OvertakenMemory(Memory[bytes]):
+    """Another thread has checked the same secret by the time that this one has found it unknown."""
+
+    def get(self, key: Hashable) -> bytes | None:
+        found = super().get(key)
+        self.put(key, hashlib.sha256(b"secret").digest())
+        return found
+
+
+def test_two_first_uses_at_once_are_both_good() -> None:
+    verifier, stored = Verifier(), hashed("secret")
+    verifier._known = OvertakenMemory(10)
+    assert verifier.match("secret", [stored]) == stored
+
+
 def test_the_memory_is_bounded_and_holds_no_secret() -> None:
     verifier = Verifier(size=10)
     secrets = [credentials.new_secret() for _ in range(30)]
@@ -81,7 +97,6 @@ def test_a_memory_forgets_the_oldest_first() -> None:
         memory.put(str(number), number)
     assert [memory.get(str(number)) for number in range(5)] == [None, None, 2, 3, 4]
     assert len(memory) == 3
-    assert "4" in memory
 
 
 @pytest.mark.parametrize(

@@ -280,3 +280,22 @@ def test_turns_come_in_order_and_a_line_that_stands_still_is_kept_short() -> Non
         results = [future.result() for future in waiting]
     assert order == list(range(WAITING - 1))
     assert results == ["done"] * (WAITING - 1) + ["too many writers are waiting for the lock"] * (7 - WAITING)
+
+
+def test_a_turn_that_failed_long_ago_shortens_no_line() -> None:
+    queue = WriteQueue()
+    with pytest.raises(DatabaseUnavailable), queue.turn():
+        raise DatabaseUnavailable("locked")
+    done: list[int] = []
+
+    def wait(number: int) -> None:
+        with queue.turn():
+            done.append(number)
+
+    with ThreadPoolExecutor(2 * WAITING) as threads:
+        with queue.turn():
+            waiting = [threads.submit(wait, number) for number in range(2 * WAITING)]
+            time.sleep(STALLED / 2)
+        for future in waiting:
+            future.result()
+    assert len(done) == 2 * WAITING
