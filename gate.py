@@ -47,7 +47,7 @@ def auth() -> Answer:
     environ = request.environ
     if environ["REQUEST_METHOD"].upper() in REFUSED_METHODS:
         raise MethodNotAllowed(METHODS)
-    principal = authenticate(environ, environ.get("HTTP_X_API_KEY", "").strip() or bearer(environ))
+    principal = authenticate(environ, environ.get("HTTP_X_API_KEY", "").strip(" \t") or bearer(environ))
     if environ.get("QUERY_STRING"):
         for role in request.args.getlist("role"):
             principal.require_role(role)

@@ -95,9 +95,8 @@ class LastUse:
 
     def note(self, row: Row[Any], address: Callable[[], str | None]) -> None:
         """A key was used. `address` is asked only when the use is to be written."""
-        due = _due(int(time.time()))
-        if (row.last_used_at is None or row.last_used_at < due) and len(self._pending) < USE_PENDING:
-            self._pending[row.id] = {"key_id": row.id, "due": due, "at": now(), "ip": address()}
+        if _is_due(row.last_used_at) and len(self._pending) < USE_PENDING:
+            self._pending[row.id] = {"key_id": row.id, "due": _due(time.time()), "at": now(), "ip": address()}
         if self._pending:
             self.flush()
 
@@ -164,10 +163,16 @@ class Keys:
         return row, matched
 
 
+def _is_due(last: str | None) -> bool:
+    """Mostly it is not, and the text of a whole second, which is remembered, says so."""
+    moment = time.time()
+    return last is None or (last < _due(int(moment) + 1) and last < _due(moment))
+
+
 @lru_cache(maxsize=2)
-def _due(second: int) -> str:
-    """A use that was noted before this is due again. Remembered, for it is asked on every check."""
-    return timestamp(datetime.fromtimestamp(second - USE_INTERVAL, UTC))
+def _due(moment: float) -> str:
+    """A use that was noted before this is due again at the moment."""
+    return timestamp(datetime.fromtimestamp(moment - USE_INTERVAL, UTC))
 
 
 def new_id() -> str:
