@@ -51,14 +51,16 @@ class Storage:
     """One database file, open for as long as the process runs. One instance a file and process."""
 
     def __init__(self, engine: Engine, path: Path) -> None:
-        self._directory, self._file, self._wal = str(path.parent), str(path), f"{path}-wal"
+        real = path.resolve()  # SQLite puts the WAL beside the file that a link leads to
+        self._directory, self._file, self._beside = str(real.parent), str(path), (f"{real}-wal", f"{real}-shm")
+        self._process = os.getpid()
         self.engine = engine
         self._idle: deque[Connection] = deque()
-        self._idle_drivers: deque[sqlite3.Connection] = deque()
         self._queue = WriteQueue()
         self._writer: Connection | None = None
         self._patience = BUSY_TIMEOUT  # seconds that it waits for a lock
-        # Held to the end: while one connection is open, SQLite never removes the WAL file, so its identity is fixed.
+        # Held to the end: while one connection is open, SQLite never removes the files beside the database, so their
+        # identity is fixed.
         self._anchor = self.engine.connect()
         self._anchor.exec_driver_sql("SELECT count(*) FROM api_keys WHERE 0").all()
         self._identity = self._look()[0]
@@ -72,8 +74,6 @@ class Storage:
         """Closes everything; for tests and tools, since a server just ends."""
         while self._idle:
             self._idle.pop().close()
-        while self._idle_drivers:
-            self._idle_drivers.pop().close()
         for connection in (self._writer, self._anchor):
             if connection is not None:
                 connection.close()
@@ -85,20 +85,7 @@ class Storage:
 
     def look_up(self, lookup: "Lookup", value: str) -> Any:
         """The row of a Lookup as of now, or None. Raises DatabaseUnavailable."""
-        self.check_file()
-        try:
-            try:
-                connection = self._idle_drivers.pop()
-            except IndexError:
-                connection = connect(self._file)
-            try:
-                values = connection.execute(lookup.text, (value,)).fetchone()
-            except BaseException:
-                connection.close()
-                raise
-        except sqlite3.Error as error:
-            raise DatabaseUnavailable(str(error)) from error
-        self._idle_drivers.append(connection)
+        values = self._read(lambda connection: driver(connection).execute(lookup.text, (value,)).fetchone())
         return values and lookup.make_row(values)
 
     def all(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Row[Any]]:
@@ -144,12 +131,15 @@ class Storage:
         return LooseWriter(self)
 
     def check_file(self) -> None:
-        """Raises DatabaseUnavailable when the path no longer leads to the file that was opened at the start.
+        """Raises DatabaseUnavailable when the path no longer leads to the file that was opened at the start, and in a
+        process that was forked since: SQLite's locks are not inherited, and what it writes without them is lost.
 
         By `stat`, since opening and closing the file would drop SQLite's locks. Its first bytes are looked at, through
         a descriptor that stays open, whenever the file was modified: what was written over in place is not ours either,
         and what the connections still have of it in memory cannot be trusted from then on.
         """
+        if os.getpid() != self._process:
+            raise DatabaseUnavailable("the database was opened before a fork; load the application in each worker")
         try:
             identity, modified = self._look()
         except OSError as error:
@@ -162,9 +152,10 @@ class Storage:
         if self._overwritten:
             raise DatabaseUnavailable("the database file was overwritten; restore it and start again")
 
-    def _look(self) -> tuple[tuple[int, int, int, int], int]:
-        main, wal = os.stat(self._file), os.stat(self._wal)
-        return (main.st_dev, main.st_ino, wal.st_dev, wal.st_ino), main.st_mtime_ns
+    def _look(self) -> tuple[tuple[int, ...], int]:
+        main = os.stat(self._file)
+        wal, index = map(os.stat, self._beside)
+        return (main.st_dev, main.st_ino, wal.st_dev, wal.st_ino, index.st_dev, index.st_ino), main.st_mtime_ns
 
     def check_writable(self) -> None:
         """Raises DatabaseUnavailable, also where an open connection would go on writing though nobody may any more."""

@@ -159,6 +159,7 @@ BREAKAGES = [
     pytest.param(replace_by_another, put_back, None, id="replaced by another database"),
     pytest.param(Path.unlink, put_back, b"", id="removed"),
     pytest.param(lambda database: database.with_name("keyhook.db-wal").unlink(), put_back, None, id="WAL removed"),
+    pytest.param(lambda database: database.with_name("keyhook.db-shm").unlink(), put_back, None, id="SHM removed"),
     pytest.param(move_the_files, move_the_files_back, b"", id="files moved"),
     pytest.param(move_the_directory, move_the_directory_back, b"", id="directory moved"),
 ]
@@ -197,6 +198,24 @@ def test_overwritten_in_place(serve: Callable[..., Server], data_dir: Path, cont
     database.write_bytes(content)
     assert_nothing_answers(server, token, warm, unused)
     assert database.read_bytes() == content
+
+
+def test_a_link_that_leads_elsewhere_from_now_on(serve: Callable[..., Server], data_dir: Path, tmp_path: Path) -> None:
+    """A database behind a symbolic link serves like any other, until the link leads to another file."""
+    serve().stop()
+    database, there, elsewhere = data_dir / "keyhook.db", tmp_path / "there.db", tmp_path / "elsewhere.db"
+    shutil.copy(database, elsewhere)
+    database.rename(there)
+    database.symlink_to(there)
+    server = serve()
+    warm, token = server.mint("warm"), server.token()
+    assert statuses(server, "GET", "/v0/auth", warm) == {200}
+    database.unlink()
+    database.symlink_to(elsewhere)
+    assert_nothing_answers(server, token, warm)
+    database.unlink()
+    database.symlink_to(there)
+    assert_recovered(server, warm)
 
 
 def assert_nothing_answers(server: Server, token: str, *keys: str) -> None:
