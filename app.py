@@ -1,6 +1,6 @@
 """Keyhook: API keys for everything a team or a homelab runs. `flask run` is enough to start it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import cli
 import docs
 import envelope
 import errors
+import first_key
 import gate
 import openapi
 import settings
@@ -34,17 +35,14 @@ DEFAULTS: dict[str, Any] = {
 class Keyhook(Flask):
     """Flask without what it does on every request and nothing here needs."""
 
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Every view and hook here is synchronous; Flask would ask each of them again."""
-        return func
-
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Routes by path and method alone. Flask would refuse some hosts, whereas every URL that is answered here is
         relative, take the handshake of a WebSocket for another kind of route, and overlook a second slash in front."""
-        if request is None:
+        if request is None or self.config["TRUSTED_HOSTS"] is not None:
             return super().create_url_adapter(request)
         path = "/" if request.environ.get("PATH_INFO", "").startswith("//") else request.path
-        return MapAdapter(self.url_map, "localhost", request.root_path, "", request.scheme, path, request.method)
+        host = request.environ.get("HTTP_HOST") or "localhost"
+        return MapAdapter(self.url_map, host, request.root_path, "", request.scheme, path, request.method)
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -62,7 +60,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.url_map.merge_slashes = False  # or it would redirect, in HTML
     envelope.set_up_logging()
     db.init_app(app)
-    app.teardown_appcontext_funcs.clear()  # db.session's: nothing here uses one
     with app.app_context():
         app.extensions[auth.EXTENSION] = auth.Service(chosen, Storage(db.engine, chosen.database))
     for part in (errors, cli):
@@ -70,5 +67,5 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     for blueprint in (api.bp, gate.bp, openapi.bp, docs.bp):
         app.register_blueprint(blueprint)
     app.wsgi_app = envelope.Envelope(app.wsgi_app)  # type: ignore[method-assign]
-    cli.say_how_to_start(app)
+    first_key.say_how(app)
     return app

@@ -105,7 +105,9 @@ def _bring_up_to_date(path: Path) -> None:
             if mode != "wal":  # a database that somebody has written out by other means
                 connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.Error as error:
-        raise refuse("KEYHOOK_DATABASE_URL", f"names {path}, which is no database of this service: {error}") from None
+        raise refuse(
+            "KEYHOOK_DATABASE_URL", f"names {path}, which cannot be used as a database of this service: {error}"
+        ) from None
     if found != [SCHEMA]:
         known = {file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py")}
         if len(found) != 1 or found[0] not in known:

@@ -3,15 +3,13 @@
 What a script wants is alone on stdout, all else on stderr. Exit status: 1 for a refusal, 2 for what cannot be parsed.
 """
 
+import errno
 import getpass
 import json
 import os
 import re
-import shlex
-import shutil
 import sqlite3
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,21 +21,20 @@ import click
 from flask import Flask
 from flask.cli import AppGroup, with_appcontext
 from marshmallow import ValidationError as SchemaError
-from sqlalchemy import select
 
 import auth
 import keys
 from bootstrap import sync_directory
 from credentials import redact
 from errors import AuthenticationFailed, KeyhookError
-from keyring import Keyring
-from models import api_keys, timestamp, wire_time
+from keyring import Keyring, Minted
+from models import timestamp, wire_time
 from principal import Origin, Principal
 from schemas import MAX_PAGE, CreateKey, Key, RotateKey, flat, nfc
 from storage import connect
+from table import in_words, key_table, visible
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
-SPANS = [("year", 31557600), ("month", 2629800), ("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)]
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -48,12 +45,12 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
             return value
-        match = re.fullmatch(r"([0-9]{1,9})([smhdw])", value)
+        match = re.fullmatch(r"([0-9]+)([smhdw])", value)
         if match is None:
             self.fail(f"{value!r} is no duration: write a number and one of s m h d w, as in 90d", param, ctx)
         try:
             return timedelta(seconds=int(match[1]) * UNITS[match[2]])
-        except OverflowError:  # a number all the same: what is too long is for the rules to say
+        except (OverflowError, ValueError):  # a number all the same: what is too long is for the rules to say
             return timedelta.max
 
 
@@ -109,18 +106,18 @@ def create(keyring: Keyring, owner: str | None, expires_in: timedelta | None, **
     fields["scopes"] = list(fields["scopes"])
     if expires_in is not None:
         fields["expires_at"] = timestamp(datetime.now(UTC) + _in_reach(expires_in))
-    click.echo(keyring.create(owner=owner, **CreateKey().load(fields)).api_key)
+    print_secret(lambda: keyring.create(owner=owner, **CreateKey().load(fields)))
 
 
 @command("list")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def list_keys(keyring: Keyring, as_json: bool) -> None:
     """Show all keys, without their secrets."""
-    rows = list(_every_row(keyring))
+    rows = list(every_row(keyring))
     if as_json:
         click.echo(json.dumps(Key(many=True).dump(rows), indent=2, ensure_ascii=False))
     else:
-        for line in table(rows):
+        for line in key_table(rows):
             click.echo(line)
 
 
@@ -130,7 +127,7 @@ def list_keys(keyring: Keyring, as_json: bool) -> None:
 def rotate(keyring: Keyring, name: str, grace: timedelta) -> None:
     """Give a key a new secret and print it."""
     rotation = RotateKey().load({"grace_seconds": int(grace.total_seconds())})
-    click.echo(keyring.rotate(nfc(name), **rotation).api_key)
+    print_secret(lambda: keyring.rotate(nfc(name), **rotation))
 
 
 @command("disable")
@@ -155,7 +152,7 @@ def delete(keyring: Keyring, name: str, cascade: bool, yes: bool) -> None:
     """Delete a key for good."""
     if not yes:
         keyring.get(nfc(name))
-        if not sys.stdin.isatty():
+        if not (sys.stdin and sys.stdin.isatty()):
             raise click.ClickException("there is no terminal to ask on: say --yes")
         what = f"{name!r} and every key that was minted with it" if cascade else repr(name)
         click.confirm(f"Delete {what}?", abort=True, err=True)
@@ -165,7 +162,8 @@ def delete(keyring: Keyring, name: str, cascade: bool, yes: bool) -> None:
 @command("inspect")
 def inspect(keyring: Keyring) -> None:
     """Read a key on stdin and say which it is, without printing it."""
-    row, matched = auth.service().keys.find(sys.stdin.readline().strip())
+    given = sys.stdin.buffer.readline() if sys.stdin else b""
+    row, matched = auth.service().keys.find(given.decode(errors="replace").strip())
     if row.tenant != keyring.tenant:
         raise AuthenticationFailed("unknown key")
     owner, expiry = visible(row.owner), in_words(row.expires_at)
@@ -199,6 +197,18 @@ def backup(file: Path) -> None:
         raise click.ClickException(f"the database cannot be copied: {error}") from None
 
 
+def print_secret(mint: Callable[[], Minted]) -> None:
+    """Mints and prints: where nothing can be printed nothing is minted, as far as can be known beforehand."""
+    if sys.stdout is None:
+        raise click.ClickException("stdout is closed, and the key would be shown nowhere else")
+    minted = mint()
+    try:
+        click.echo(minted.api_key)
+    except OSError as error:
+        why = f"{minted.name!r} was made, but its key cannot be printed ({error.strerror}): rotate it"
+        raise click.ClickException(why) from None
+
+
 def operator(tenant: str) -> Keyring:
     """The keys of a tenant in the hands of whoever sits at the terminal: no limits but the rules."""
     require_text("--tenant", tenant)
@@ -207,8 +217,10 @@ def operator(tenant: str) -> Keyring:
 
 def login_name() -> str:
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number without a name
+        name = getpass.getuser()
+        name.encode()
+        return name
+    except (KeyError, OSError, UnicodeEncodeError):  # a container may run under a number without a name
         return str(os.getuid())
 
 
@@ -228,97 +240,16 @@ def refusals() -> Iterator[None]:
         raise click.ClickException("what was given is no text in UTF-8") from None
     except AuthenticationFailed as error:
         raise click.ClickException(error.reason) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever reads has had enough
+            raise
+        raise click.ClickException(f"stdout cannot be written: {error.strerror}") from None
     except KeyhookError as error:
         why = error.reason or (json.dumps(error.details, ensure_ascii=False) if error.details else "")
         raise click.ClickException(redact(f"{error.text}{': ' if why else ''}{why}")) from None
 
 
-def table(rows: list[Any], width: int | None = None) -> Iterator[str]:
-    """Lines that fit the terminal, by default 80 columns: the name gives way, the rest stays whole."""
-    width = width or shutil.get_terminal_size((80, 24)).columns
-    lines = [("NAME", "ROLE", "STATUS", "EXPIRES", "LAST USED", "OWNER")]
-    for row in rows:
-        used = in_words(row.last_used_at)
-        lines.append((row.name, row.role, keys.status(row), in_words(row.expires_at), used, row.owner))
-    fixed = [max(len(line[column]) for line in lines) for column in range(1, 5)]
-    room = max(16, width - sum(fixed) - 2 * 5)
-    owner = min(max(cells(line[5]) for line in lines), max(5, room // 3))
-    name = min(max(cells(line[0]) for line in lines), room - owner)
-    for line in lines:
-        widths = [name, *fixed, owner]
-        yield "  ".join(fit(cell, size) for cell, size in zip(line, widths, strict=True)).rstrip()
-
-
-def in_words(moment: str | None) -> str:
-    """`in 3 days`, `2 hours ago`, `never`."""
-    if moment is None:
-        return "never"
-    seconds = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
-    for unit, size in SPANS:
-        if abs(seconds) > size * 0.99:
-            count = round(abs(seconds) / size)
-            span = f"{count} {unit}{'s' if count > 1 else ''}"
-            return f"in {span}" if seconds > 0 else f"{span} ago"
-    return "now"
-
-
-def visible(text: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-def cells(text: str) -> int:
-    """Columns that a text takes on a terminal."""
-    return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
-
-
-def fit(text: str, width: int) -> str:
-    """The text in exactly so many columns, cut with an ellipsis; what would move the cursor is shown as a mark."""
-    text = visible(text)
-    if cells(text) > width:
-        while cells(text) > width - 1:
-            text = text[:-1]
-        text += "…"
-    return text + " " * (width - cells(text))
-
-
-def say_how_to_start(app: Flask) -> None:
-    """On the terminal of a server that has no keys yet. Silent under every other command."""
-    context = click.get_current_context(silent=True)
-    if context is not None and context.info_name != "run":
-        return
-    with app.app_context():
-        if auth.service().storage.first(select(api_keys.c.seq).limit(1)) is not None:
-            return
-    host, port = (context.params["host"], context.params["port"]) if context else ("127.0.0.1", 5000)
-    host = f"[{host}]" if ":" in host else host
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  (any address is no address to call)
-    click.echo(HOW_TO_START.format(flask=_flask_command(), host=host, port=port), err=True)
-
-
-HOW_TO_START = """
-There are no keys yet. To make the first one, in another terminal:
-
-  TOKEN=$({flask} token)
-  curl -X POST http://{host}:{port}/v0/api_keys \\
-       -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
-       -d '{{"name": "laptop"}}'
-
-or without the server: {flask} keys create laptop
-"""
-
-
-def _flask_command() -> str:
-    """How the reader would call this very command, from the same directory."""
-    program = sys.argv[0] if os.path.basename(sys.argv[0]) == "flask" else "flask"
-    if program == shutil.which("flask"):
-        program = "flask"
-    given = [
-        f"{name}={os.environ[name]}" for name in ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL") if name in os.environ
-    ]
-    return shlex.join([*given, program])
-
-
-def _every_row(keyring: Keyring) -> Iterator[Any]:
+def every_row(keyring: Keyring) -> Iterator[Any]:
     after: int | None = 0
     while after is not None:
         rows, after = keyring.page(MAX_PAGE, after)

@@ -103,7 +103,8 @@ def _database(value: str | None, data_dir: Path) -> Path:
         url = make_url(value)
     except (ArgumentError, ValueError):
         raise refuse("KEYHOOK_DATABASE_URL", "is no database URL") from None
-    if url.drivername not in ("sqlite", "sqlite+pysqlite") or url.query or url.host:
+    more = url.query or url.host or url.port or url.username or url.password
+    if url.drivername not in ("sqlite", "sqlite+pysqlite") or more:
         raise refuse("KEYHOOK_DATABASE_URL", "must be sqlite:///path/to/file, without options")
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         raise refuse("KEYHOOK_DATABASE_URL", "must name a file: keys have to survive the process")

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import sqlite3
 import stat
 import subprocess
@@ -18,6 +19,7 @@ from conftest import ROOT
 from flask import Flask
 
 import cli
+import table
 from models import timestamp
 
 
@@ -25,7 +27,7 @@ from models import timestamp
 def flask(runner: Any) -> Callable[..., Any]:
     """flask("keys", "list"): the result, its status checked."""
 
-    def run(*words: str, status: int = 0, stdin: str | None = None) -> Any:
+    def run(*words: str, status: int = 0, stdin: str | bytes | None = None) -> Any:
         result = runner.invoke(args=list(words), input=stdin)
         assert result.exit_code == status, result.output
         if status:
@@ -94,6 +96,8 @@ def test_create_takes_every_option(flask: Callable[..., Any], make: Callable[...
         (["keys", "create", "a", "--tenant", ""], 1),
         (["keys", "create", "a", "--expires-in", "0d"], 1),
         (["keys", "create", "a", "--expires-in", "999999999w"], 1),
+        (["keys", "create", "a", "--expires-in", "9" * 5000 + "s"], 1),
+        (["keys", "rotate", "taken", "--grace", "9999999999s"], 1),
         (["keys", "rotate", "taken", "--grace", "31d"], 1),
         (["keys", "rotate", "none"], 1),
         (["keys", "disable", "none"], 1),
@@ -208,6 +212,25 @@ def test_inspect_of_what_is_no_key(flask: Callable[..., Any], make: Callable[...
         assert not bad or len(bad) < 20 or bad not in result.output
 
 
+@pytest.mark.parametrize("width", [22, 30, 40, 50, 61, 80, 100, 200])
+def test_the_table_fits_every_terminal(
+    make: Callable[..., str], app: Flask, call: Callable[..., Any], width: int
+) -> None:
+    make("short", "--expires-in", "3d")
+    call(
+        "GET", "/v0/auth", by=make("a-name-that-is-very-long-" * 4, "--owner", "somebody.with.a.long.name@example.org")
+    )
+    make("日本語の鍵" * 10, "--expires-in", "1400w")
+    with app.app_context():
+        lines = list(table.key_table(list(cli.every_row(cli.operator("default"))), width))
+    assert max(table.cells(line) for line in lines) <= width
+    assert [title in lines[0] for title in ("NAME", "STATUS")] == [True, True]
+    assert ("OWNER" in lines[0]) == (width >= 61)
+    assert ("EXPIRES" in lines[0]) == (width >= 40)
+    assert "active" in lines[1]
+    assert width < 200 or "somebody.with.a.long.name@example.org" in lines[2]
+
+
 def test_the_table_fits_a_terminal_of_80_columns(
     flask: Callable[..., Any], make: Callable[..., str], app: Flask, call: Callable[..., Any]
 ) -> None:
@@ -219,7 +242,7 @@ def test_the_table_fits_a_terminal_of_80_columns(
     lines = flask("keys", "list").stdout.splitlines()
     assert lines[0].split() == ["NAME", "ROLE", "STATUS", "EXPIRES", "LAST", "USED", "OWNER"]
     assert len(lines) == 5
-    assert all(cli.cells(line) <= 80 for line in lines)
+    assert all(table.cells(line) <= 80 for line in lines)
     assert "in 3 days" in lines[1]
     assert "never" in lines[1]
     assert "ago" in lines[2] or "now" in lines[2]
@@ -256,7 +279,53 @@ def test_the_list_goes_past_the_first_page(flask: Callable[..., Any], app: Flask
     ],
 )
 def test_times_in_peoples_words(span: dict[str, float], words: str) -> None:
-    assert cli.in_words(timestamp(datetime.now(UTC) + timedelta(**span))) == words
+    assert table.in_words(timestamp(datetime.now(UTC) + timedelta(**span))) == words
+
+
+def redirected(data_dir: Path, redirection: str, *words: str) -> tuple[int, str]:
+    """The exit status of a command whose streams a shell has closed or led elsewhere, and its stderr."""
+    line = f'exec "$@" {redirection}'
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", sys.executable, "-m", "flask", *words],
+        cwd=ROOT,
+        env={**os.environ, "KEYHOOK_DATA_DIR": str(data_dir)},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirection", "words", "said"),
+    [
+        (">&-", ["keys", "create", "new"], "stdout is closed"),
+        (">&-", ["keys", "rotate", "k"], "stdout is closed"),
+        (">/dev/full", ["keys", "create", "new"], "cannot be printed"),
+        (">/dev/full", ["keys", "list"], "cannot be written"),
+        ("<&-", ["keys", "delete", "k"], "no terminal"),
+        ("<&-", ["keys", "inspect"], "malformed key|bad token"),
+    ],
+)
+def test_streams_that_lead_nowhere_are_one_line(
+    flask: Callable[..., Any],
+    make: Callable[..., str],
+    call: Callable[..., Any],
+    data_dir: Path,
+    redirection: str,
+    words: list[str],
+    said: str,
+) -> None:
+    key = make("k")
+    status, stderr = redirected(data_dir, redirection, *words)
+    assert status == 1
+    assert re.fullmatch(f"Error: .*({said}).*\n", stderr)
+    assert call("GET", "/v0/auth", by=key).status_code == 200
+    assert ("new" in {row["name"] for row in listed(flask)}) == (redirection == ">/dev/full" and "new" in words)
+
+
+def test_bytes_that_are_no_text_are_no_key(flask: Callable[..., Any]) -> None:
+    flask("keys", "inspect", stdin=b"\xff\xfe\n", status=1)
 
 
 def test_the_audit_names_the_login(

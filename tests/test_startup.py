@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sqlalchemy import create_engine, make_url
 
 import models
 from app import create_app
+from auth import make_token
 from errors import StartupError
 
 CREATE = [sys.executable, "-m", "flask", "keys", "create"]
@@ -57,6 +59,7 @@ BAD_SETTINGS = [
     *[("DATABASE_URL", url) for url in ("sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file::memory:")],
     *[("DATABASE_URL", url) for url in ("sqlite:///{data}/a.db?mode=ro", "sqlite:///{data}/a.db?uri=true")],
     *[("DATABASE_URL", url) for url in ("sqlite:///file:{data}/a.db?mode=memory", "sqlite://host/a.db")],
+    *[("DATABASE_URL", url) for url in ("sqlite://:5432/{data}/a.db", "sqlite://user:secret@/{data}/a.db")],
     *[
         ("DATABASE_URL", url)
         for url in ("postgresql://user@host/keyhook", "mysql://host/keyhook", "sqlite+aiosqlite:///a")
@@ -350,6 +353,35 @@ def test_the_terminal_says_how_to_make_the_first_key_until_there_is_one(serve: C
     said = first.log.read_text()
     serve()
     assert "There are no keys yet" not in first.log.read_text().removeprefix(said)
+
+
+@pytest.mark.parametrize("server", ["flask run", "waitress"])
+def test_what_the_terminal_says_makes_the_first_key_when_it_is_pasted(
+    serve: Callable[..., Server], tmp_path: Path, server: str
+) -> None:
+    if shutil.which("curl") is None:
+        missing("curl", "apt install curl")
+    awkward = tmp_path / "my $data 'here' ü"
+    command = {"flask run": FLASK_RUN, "waitress": WAITRESS}[server]
+    running = serve(command, data_dir=awkward, KEYHOOK_KEY_PREFIX="acme", KEYHOOK_SECRET_KEY=LONG)
+    said = running.log.read_text().partition("in another terminal (with the same KEYHOOK_SECRET_KEY):\n")[2]
+    offline = re.search(r"^ *(.* keys create) laptop$", said, re.MULTILINE)
+    assert offline
+    commands = (
+        [said.partition("or without")[0], f"{offline[1]} other"] if server == "flask run" else [offline[1] + " laptop"]
+    )
+    for pasted in commands:
+        done = subprocess.run(
+            ["sh", "-c", pasted],
+            cwd=ROOT,
+            env={"PATH": "/usr/bin:/bin", "KEYHOOK_SECRET_KEY": LONG, "LANG": "C.UTF-8"},
+            capture_output=True,
+            text=True,
+        )
+        assert "acme_" in done.stdout, (pasted, done)
+    admin = make_token(LONG.encode(), "alice", "admin", "default", timedelta(hours=1))
+    names = {key["name"] for key in running.call("GET", "/v0/api_keys", by=admin).json()}
+    assert names == ({"laptop", "other"} if server == "flask run" else {"laptop"})
 
 
 @pytest.mark.parametrize("file", ["README.md", "Makefile"])

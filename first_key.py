@@ -1,0 +1,64 @@
+"""What a server without keys says on the terminal: how to make the first one."""
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import click
+from flask import Flask
+from sqlalchemy import select
+
+import auth
+from models import api_keys
+
+SETTINGS = ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL", "KEYHOOK_KEY_PREFIX", "KEYHOOK_BCRYPT_ROUNDS")
+
+HEAD = """
+There are no keys yet. To make the first one, in another terminal{secret}:
+"""
+OVER_HTTP = """
+  TOKEN=$({flask} token)
+  curl -X POST http://{address}/v0/api_keys \\
+       -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
+       -d '{{"name": "laptop"}}'
+
+or without the server:
+"""
+WITHOUT_THE_SERVER = """
+  {flask} keys create laptop
+"""
+
+
+def say_how(app: Flask) -> None:
+    """Silent under every command but `run`, and once there is a key. Other servers do not tell where they listen."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.info_name != "run":
+        return
+    with app.app_context():
+        if auth.service().storage.first(select(api_keys.c.seq).limit(1)) is not None:
+            return
+    text = HEAD + (OVER_HTTP if context else "") + WITHOUT_THE_SERVER
+    secret = " (with the same KEYHOOK_SECRET_KEY)" if "KEYHOOK_SECRET_KEY" in os.environ else ""
+    address = _address(context.params["host"], context.params["port"]) if context else ""
+    click.echo(text.format(flask=_flask_command(), address=address, secret=secret), err=True)
+
+
+def _address(host: str, port: int) -> str:
+    host = f"[{host}]" if ":" in host else host
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  (any address is none to call)
+    return f"{host}:{port}"
+
+
+def _flask_command() -> str:
+    """How the reader would call the command line of this very service, from the same directory."""
+    program = sys.argv[0] if os.path.basename(sys.argv[0]) == "flask" else str(Path(sys.executable).with_name("flask"))
+    if program == shutil.which("flask"):
+        program = "flask"
+    elif Path(program).is_relative_to(Path.cwd()):
+        program = str(Path(program).relative_to(Path.cwd()))
+    given = [f"{name}={shlex.quote(os.environ[name])}" for name in SETTINGS if name in os.environ]
+    here = Path(__file__).with_name("app.py")
+    elsewhere = [] if here.parent == Path.cwd() else ["--app", shlex.quote(str(here))]
+    return " ".join([*given, shlex.quote(program), *elsewhere])
