@@ -246,7 +246,7 @@ def authenticate(environ: "WSGIEnvironment", credential: str | None) -> Principa
 
 def keyring() -> Keyring:
     """The keys of the caller's tenant, as the caller may see and change them."""
-    return service().keyring(g.principal, Origin(client_address(), request.environ["keyhook.request_id"]))
+    return service().keyring(g.principal, Origin(client_address(), request.environ.get("keyhook.request_id")))
 
 
 def client_address() -> str | None:

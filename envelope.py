@@ -61,15 +61,11 @@ class Envelope:
 
         body = self._app(environ, start)
         if log.isEnabledFor(logging.INFO):
-            path = environ.get("SCRIPT_NAME", "") + path
-            if " " in path or not path.isascii():
-                path = quote(redact(path), safe=_LEGIBLE, encoding="latin-1")
+            path = _one_word(environ.get("SCRIPT_NAME", "") + path, "latin-1")
             took = (time.perf_counter() - started) * 1000
+            who = _one_word(environ.get("keyhook.who", "-"))
             why = f' reason="{reason}"' if (reason := environ.get("keyhook.reason")) else ""
-            _write(
-                f"{environ['REQUEST_METHOD']} {path} {sent} {took:.1f}ms"
-                f" who={environ.get('keyhook.who', '-')} id={request_id}{why}"
-            )
+            _write(f"{environ['REQUEST_METHOD']} {path} {sent} {took:.1f}ms who={who} id={request_id}{why}")
         return body
 
 
@@ -81,13 +77,20 @@ def loggable(text: str) -> str:
     return quote(text, safe=_LEGIBLE + ' %"', errors="replace")
 
 
+def _one_word(text: str, encoding: str = "utf-8") -> str:
+    """The text as one field of a line, which nothing in it can pass for another."""
+    if text.isascii() and text.isprintable() and " " not in text:
+        return text
+    return quote(redact(text), safe=_LEGIBLE, encoding=encoding)
+
+
 def _write(line: str) -> None:
     """What log.info would do, which walks the stack for a file and a line that are always these; where nobody else
     listens, past the record as well: together that is a tenth of a check."""
     if len(log.handlers) == 1 and isinstance(terminal := log.handlers[0], Terminal) and terminal.is_all():
         terminal.line(loggable(line))
     else:
-        log.handle(logging.LogRecord(log.name, logging.INFO, __file__, 0, loggable(line), None, None))
+        log.handle(log.makeRecord(log.name, logging.INFO, __file__, 0, loggable(line), (), None))
 
 
 def _unambiguous(path: str) -> str:

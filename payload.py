@@ -162,8 +162,8 @@ class Answer(Response):
     """A body in memory under headers that are right: without Werkzeug's second look at them, a tenth of a check."""
 
     def get_wsgi_response(self, environ: "WSGIEnvironment") -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
-        if self._on_close:  # a hook of the program around wants to know when it was sent
-            return super().get_wsgi_response(environ)
+        if self._on_close or not self.is_sequence or self.status_code in (204, 304):
+            return super().get_wsgi_response(environ)  # a hook of the program around has changed it; or no body
         body = [] if environ["REQUEST_METHOD"] == "HEAD" else cast(list[bytes], self.response)
         return body, self.status, self.headers.to_wsgi_list()
 
@@ -251,8 +251,6 @@ def _refuse_constant(name: str) -> None:
 
 
 def _require_media_type(wanted: str) -> None:
-    if request.content_type == wanted and "Content-Encoding" not in request.headers:
-        return
     charset = request.mimetype_params.get("charset", "utf-8")
     if request.mimetype != wanted or charset.lower() != "utf-8" or "Content-Encoding" in request.headers:
         raise UnsupportedMediaType

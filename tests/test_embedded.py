@@ -3,15 +3,18 @@
 import errno
 import io
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask, Response, after_this_request
+from flask import Flask, Response, after_this_request, request, url_for
 from flask.testing import FlaskClient
+from sqlalchemy import func, select
 
 import envelope
 from auth import public
+from models import api_keys, db
 
 
 def by_route(app: Flask) -> None:
@@ -81,6 +84,66 @@ def test_our_own_answers_say_when_they_are_sent(app: Flask, call: Callable[..., 
     assert seen == ["closed"]
 
 
+def test_a_hook_may_answer_that_nothing_has_changed(app: Flask, call: Callable[..., Any]) -> None:
+    @app.after_request
+    def conditional(response: Response) -> Response:
+        response.add_etag()
+        response.make_conditional(request)
+        return response
+
+    first = call("GET", "/v0/api_keys")
+    again = call("GET", "/v0/api_keys", headers={"If-None-Match": first.headers["ETag"]})
+    assert (first.status_code, first.text) == (200, "[]")
+    assert (again.status_code, again.text, again.headers.get("Content-Type")) == (304, "", None)
+
+
+def test_a_hook_may_answer_in_parts(app: Flask, call: Callable[..., Any]) -> None:
+    @app.after_request
+    def in_parts(response: Response) -> Response:
+        response.response = (part for part in ["[", "]"])
+        return response
+
+    assert call("GET", "/v0/api_keys").text == "[]"
+
+
+def test_the_host_of_the_request_is_known_and_may_be_limited(app: Flask, client: FlaskClient) -> None:
+    @app.get("/link")
+    @public
+    def link() -> str:
+        return url_for("link", _external=True)
+
+    assert client.get("/link", headers={"Host": "keys.example.org"}).text == "http://keys.example.org/link"
+    app.config["TRUSTED_HOSTS"] = ["keys.example.org"]
+    assert client.get("/link", headers={"Host": "keys.example.org"}).status_code == 200
+    assert client.get("/link", headers={"Host": "evil.example.org"}).status_code == 400
+
+
+def test_a_request_context_is_enough(app: Flask, token: Callable[..., str]) -> None:
+    with app.test_request_context("/v0/api_keys", headers={"Authorization": f"Bearer {token()}"}):
+        assert app.full_dispatch_request().status_code == 200
+
+
+def test_sessions_of_the_program_around_end_with_the_request(app: Flask, client: FlaskClient) -> None:
+    @app.get("/count")
+    @public
+    def count() -> str:
+        return str(db.session.execute(select(func.count()).select_from(api_keys)).scalar())
+
+    assert [client.get("/count").text for _ in range(3)] == ["0"] * 3
+    assert len(db.session.registry.registry) == 0
+
+
+def test_a_forked_process_serves_nothing(app: Flask, call: Callable[..., Any]) -> None:
+    """SQLite's locks are not inherited, and what is written without them can be lost."""
+    assert call("POST", "/v0/api_keys", json={"name": "parent"}).status_code == 201
+    child = os.fork()
+    if child == 0:
+        found = {call("GET", "/v0/api_keys").status_code, call("POST", "/v0/api_keys", json={"name": "x"}).status_code}
+        os._exit(0 if found == {503} else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert [key["name"] for key in call("GET", "/v0/api_keys").json] == ["parent"]
+
+
 def our_terminal(monkeypatch: pytest.MonkeyPatch) -> envelope.Terminal:
     """Our own handler alone, as where nobody has configured the logger; asked for in a test, or pytest adds its own."""
     handler = envelope.Terminal()
@@ -122,6 +185,23 @@ def test_what_is_configured_afterwards_counts(
     terminal.setFormatter(logging.Formatter("mine: %(message)s"))
     call("GET", "/v0/auth")
     assert capsys.readouterr().err.startswith("mine: GET /v0/auth 200")
+
+
+def test_every_record_comes_from_the_factory_of_the_program_around(
+    call: Callable[..., Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = logging.LogRecord(*args, **kwargs)
+        record.trace = "abc"
+        return record
+
+    logging.setLogRecordFactory(factory)
+    try:
+        with caplog.at_level(logging.INFO):
+            call("GET", "/v0/auth")
+    finally:
+        logging.setLogRecordFactory(logging.LogRecord)
+    assert [(record.name, vars(record).get("trace")) for record in caplog.records] == [("keyhook", "abc")]
 
 
 def test_a_log_that_cannot_be_written_refuses_nothing(

@@ -14,7 +14,7 @@ from envelope import loggable
 
 LINE = re.compile(
     r"(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) INFO (?P<method>\S+) (?P<path>\S+) (?P<status>\d{3}) "
-    r"(?P<ms>\d+\.\d)ms who=(?P<who>.+) id=(?P<id>[A-Za-z0-9._-]+)(?P<reason> reason=.*)?"
+    r"(?P<ms>\d+\.\d)ms who=(?P<who>\S+) id=(?P<id>[A-Za-z0-9._-]+)(?P<reason> reason=.*)?"
 )
 
 
@@ -134,6 +134,15 @@ def test_what_is_logged_cannot_start_another_line(text: str, logged: str) -> Non
 def test_a_path_is_one_word(server: Any, path: str, logged: str) -> None:
     server.call("GET", path, headers={"X-Request-ID": "abc-1"})
     assert last_line(server).group("path", "who", "id") == (logged, "jwt:alice" if "keys" in path else "-", "abc-1")
+
+
+def test_who_it_is_is_one_word(server: Any) -> None:
+    key = server.mint('k id=0 reason="expired key"')
+    server.call("GET", "/v0/auth", by=key, headers={"X-Request-ID": "abc-1"})
+    line = last_line(server)
+    assert line.group("who", "id", "reason") == ("api_key:k%20id=0%20reason=%22expired%20key%22", "abc-1", None)
+    server.call("GET", "/v0/auth", by=server.token(owner="Zoë\nINFO"))
+    assert last_line(server)["who"] == "jwt:Zo%C3%AB%0AINFO"
 
 
 @pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
