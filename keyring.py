@@ -122,7 +122,10 @@ class Keyring:
             if changed:
                 with _unique_name():
                     tx.execute(update(api_keys).where(api_keys.c.id == before.id).values(changed))
-                details = {column: {"from": before._mapping[column], "to": value} for column, value in changed.items()}
+                details = {
+                    column: {"from": _shown(column, before._mapping[column]), "to": _shown(column, value)}
+                    for column, value in changed.items()
+                }
                 self._record(tx, "key.updated", [(before.id, values.get("name", before.name))], details)
             row = tx.execute(self._mine.where(api_keys.c.id == before.id)).one()
         return row
@@ -237,6 +240,11 @@ def _unique_name() -> Iterator[None]:
         if "api_keys.name" in str(getattr(error, "orig", error)):
             raise DuplicateName from None
         raise
+
+
+def _shown(column: str, value: Any) -> Any:
+    """A value of the table as the wire has it."""
+    return value.split() if column == "scopes" else value
 
 
 def _require_row_within(limits: Limits, row: Row[Any]) -> None:

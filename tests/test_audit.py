@@ -41,13 +41,17 @@ def test_a_key_as_the_actor(call: Callable[..., Any], mint: Callable[..., str]) 
 
 def test_each_change_is_one_entry_and_outlives_the_key(call: Callable[..., Any], mint: Callable[..., str]) -> None:
     mint("k")
-    call("PATCH", "/v0/api_keys/k", json={"disabled": True, "name": "n"})
+    call("PATCH", "/v0/api_keys/k", json={"disabled": True, "name": "n", "scopes": ["a", "b"]})
     call("POST", "/v0/api_keys/n/rotate", json={"grace_seconds": 5})
     call("DELETE", "/v0/api_keys/n")
     found = entries(call)
     assert [entry["action"] for entry in found] == ["key.deleted", "key.rotated", "key.updated", "key.created"]
     assert len({entry["key_id"] for entry in found}) == 1
-    assert found[2]["details"] == {"name": {"from": "k", "to": "n"}, "disabled": {"from": False, "to": True}}
+    assert found[2]["details"] == {
+        "name": {"from": "k", "to": "n"},
+        "disabled": {"from": False, "to": True},
+        "scopes": {"from": [], "to": ["a", "b"]},
+    }
     assert found[1]["details"] == {"grace_seconds": 5}
 
 
