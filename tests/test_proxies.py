@@ -410,6 +410,14 @@ def test_without_keyhook_or_application_nothing_passes_and_no_log_has_a_key(
     assert key[-51:] not in (tmp_path / "keyhook.log").read_text()
 
 
+def test_the_readme_shows_the_caddyfile_without_its_log_and_its_scope() -> None:
+    [shown] = re.findall(r"```caddyfile\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    tested = (DEPLOY / "Caddyfile").read_text().partition("\troute {")[2]
+    tested = re.sub(r"\{\$\w+:([^}]*)\}", r"\1", re.sub(r"[ \t]*#.*", "", tested))
+    tested = re.sub(r"\t\tforward_auth /photos.*?\n\t\t\}\n", "", tested, flags=re.DOTALL)
+    assert shown.partition("\troute {")[2].split() == tested.split()
+
+
 _counts: dict[str, int] = {}
 
 
