@@ -50,7 +50,7 @@ migration: .venv/development  ## a new schema version from the models: make migr
 	rm -f scratch.db
 
 clean:  ## what can be made again; never instance/, which holds people's keys
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis node_modules scratch.db
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis scratch.db
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/runtime: requirements.txt

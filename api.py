@@ -1,12 +1,13 @@
-"""Blueprint of /v0/api_keys and /v0/audit: the decorators are a view's contract, its body is one call."""
+"""Blueprint of /v0/api_keys, /v0/audit and /healthz: the decorators are a view's contract, its body is one call."""
 
 from typing import Any
 from urllib.parse import quote
 
 from flask import Blueprint, request
 
-from auth import keyring, public, requires, service
+from auth import keyring, public, requires
 from errors import DuplicateName, ExpiryExceedsCreator, ScopeExceedsCreator, UnknownApiKey
+from field_types import nfc
 from keyring import Minted, Page
 from payload import answers, fails, takes_body, takes_query
 from schemas import (
@@ -21,8 +22,8 @@ from schemas import (
     MintedKey,
     NoParameters,
     RotateKey,
-    nfc,
 )
+from service import service
 
 bp = Blueprint("api", __name__)
 

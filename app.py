@@ -16,7 +16,9 @@ import envelope
 import errors
 import first_key
 import gate
+import logs
 import openapi
+import service
 import settings
 from bootstrap import prepare
 from models import db
@@ -58,10 +60,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(chosen.database)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # or it would redirect, in HTML
-    envelope.set_up_logging()
+    logs.set_up()
     db.init_app(app)
     with app.app_context():
-        app.extensions[auth.EXTENSION] = auth.Service(chosen, Storage(db.engine, chosen.database))
+        app.extensions[service.EXTENSION] = service.Service(chosen, Storage(db.engine, chosen.database))
     for part in (errors, cli):
         part.install(app)
     for blueprint in (api.bp, gate.bp, openapi.bp, docs.bp):

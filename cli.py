@@ -22,17 +22,18 @@ from flask import Flask
 from flask.cli import AppGroup, with_appcontext
 from marshmallow import ValidationError as SchemaError
 
-import auth
-import keys
 from bootstrap import sync_directory
 from credentials import redact
 from errors import AuthenticationFailed, KeyhookError
+from field_types import nfc
 from keyring import Keyring, Minted
-from models import timestamp, wire_time
-from principal import Origin, Principal
-from schemas import MAX_PAGE, CreateKey, Key, RotateKey, flat, nfc
+from models import status, timestamp, wire_time
+from principal import ROLES, Origin, Principal
+from schemas import MAX_PAGE, CreateKey, Key, RotateKey, flat
+from service import service
 from storage import connect
 from table import in_words, key_table, visible
+from tokens import make_token
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
 
@@ -76,7 +77,7 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
 @click.command("token")
 @click.option("--owner", default=None, help="Who the token speaks for; your login name if left out.")
-@click.option("--role", type=click.Choice(["read", "write", "admin"]), default="admin", show_default=True)
+@click.option("--role", type=click.Choice(list(ROLES)), default="admin", show_default=True)
 @tenant_option
 @click.option("--expires-in", type=Duration(), default="1h", show_default=True)
 @with_appcontext
@@ -86,8 +87,8 @@ def token(owner: str | None, role: str, tenant: str, expires_in: timedelta) -> N
         for option, value in (("--owner", owner), ("--tenant", tenant)):
             if value is not None:
                 require_text(option, value)
-        secret = auth.service().settings.secret_key
-        made = auth.make_token(secret, login_name() if owner is None else owner, role, tenant, _in_reach(expires_in))
+        secret = service().settings.secret_key
+        made = make_token(secret, login_name() if owner is None else owner, role, tenant, _in_reach(expires_in))
         click.echo(made)
 
 
@@ -163,11 +164,11 @@ def delete(keyring: Keyring, name: str, cascade: bool, yes: bool) -> None:
 def inspect(keyring: Keyring) -> None:
     """Read a key on stdin and say which it is, without printing it."""
     given = sys.stdin.buffer.readline() if sys.stdin else b""
-    row, matched = auth.service().keys.find(given.decode(errors="replace").strip())
+    row, matched = service().keys.find(given.decode(errors="replace").strip())
     if row.tenant != keyring.tenant:
         raise AuthenticationFailed("unknown key")
     owner, expiry = visible(row.owner), in_words(row.expires_at)
-    click.echo(f"{row.name}: {keys.status(row)}, role {row.role}, owner {owner}, expires {expiry}")
+    click.echo(f"{row.name}: {status(row)}, role {row.role}, owner {owner}, expires {expiry}")
     if matched != row.secret_hash:
         click.echo(f"an earlier secret, good until {wire_time(row.previous_until)}", err=True)
 
@@ -182,7 +183,7 @@ def backup(file: Path) -> None:
         part = file.with_name(f"{file.name}.part-{os.getpid()}")
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
-            _copy(auth.service().settings.database, part)
+            _copy(service().settings.database, part)
             os.link(part, file)  # refuses, at once and for good, to replace what is there
         finally:
             part.unlink()
@@ -212,7 +213,7 @@ def print_secret(mint: Callable[[], Minted]) -> None:
 def operator(tenant: str) -> Keyring:
     """The keys of a tenant in the hands of whoever sits at the terminal: no limits but the rules."""
     require_text("--tenant", tenant)
-    return auth.service().keyring(Principal("cli", tenant, login_name(), "admin"), Origin())
+    return service().keyring(Principal("cli", tenant, login_name(), "admin"), Origin())
 
 
 def login_name() -> str:

@@ -10,8 +10,8 @@ import click
 from flask import Flask
 from sqlalchemy import select
 
-import auth
 from models import api_keys
+from service import service
 
 SETTINGS = ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL", "KEYHOOK_KEY_PREFIX", "KEYHOOK_BCRYPT_ROUNDS")
 
@@ -37,7 +37,7 @@ def say_how(app: Flask) -> None:
     if context is not None and context.info_name != "run":
         return
     with app.app_context():
-        if auth.service().storage.first(select(api_keys.c.seq).limit(1)) is not None:
+        if service().storage.first(select(api_keys.c.seq).limit(1)) is not None:
             return
     text = HEAD + (OVER_HTTP if context else "") + WITHOUT_THE_SERVER
     secret = " (with the same KEYHOOK_SECRET_KEY)" if "KEYHOOK_SECRET_KEY" in os.environ else ""

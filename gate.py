@@ -11,16 +11,18 @@ from flask import Blueprint, g, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import Rule
 
-from auth import ISSUER, authenticate, bearer, client_address, public, requires, service
+from auth import authenticate, bearer, client_address, public, requires
 from errors import AuthenticationFailed, InsufficientPermissions, InsufficientScope, InvalidRequest, MethodNotAllowed
 from payload import Answer, answers, fails, promises, takes_form
 from principal import Principal
 from schemas import AuthQuery, Identity, Introspection, IntrospectionRequest
+from service import service
+from tokens import ISSUER
 
 bp = Blueprint("gate", __name__)
 
 REFUSED_METHODS = ("CONNECT", "TRACE")
-METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]  # what the Allow header and the document list
+METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]  # what the Allow header lists
 IDENTITY_HEADERS = (
     "Remote-User",
     "Remote-Groups",

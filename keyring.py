@@ -20,7 +20,7 @@ import keys
 from credentials import redact
 from errors import AuthenticationFailed, DuplicateName, UnknownApiKey
 from keys import Keys, NewSecret
-from models import api_keys, audit_entries, lineage, now, timestamp
+from models import api_keys, audit_entries, lineage, now, status, timestamp
 from principal import Limits, Origin, Principal
 from storage import Insert, Storage
 
@@ -202,7 +202,7 @@ class Keyring:
         if self._principal.kind != "api_key":
             return None
         row = tx.execute(_ACTING_KEY, {"key_id": self._principal.key_id}).first()
-        if row is None or keys.status(row) != "active" or self._principal.secret_hash not in keys.valid_hashes(row):
+        if row is None or status(row) != "active" or self._principal.secret_hash not in keys.valid_hashes(row):
             raise AuthenticationFailed("the acting key ended before the change was made")
         Principal("api_key", row.tenant, row.owner, row.role).require_role("write")
         # A secret in its grace gives no longer life than its own, or it could rotate itself out of its end.

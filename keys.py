@@ -1,4 +1,4 @@
-"""What a key is: minted, checked, noted as used. The one place that sees a secret."""
+"""What a key is: minted, checked, noted as used. The one place that compares a secret."""
 
 import hashlib
 import hmac
@@ -16,8 +16,7 @@ from sqlalchemy import Row, bindparam, or_, select, update
 import credentials
 from errors import AuthenticationFailed, DatabaseUnavailable
 from memory import Memory
-from models import api_keys, now, timestamp
-from principal import Principal
+from models import api_keys, is_expired, now, timestamp
 from storage import Lookup, LooseWriter, Storage
 
 MEMORY_SIZE = 16_384  # verified secrets that a process remembers: about 4 MB
@@ -177,15 +176,6 @@ def _due(moment: float) -> str:
 
 def new_id() -> str:
     return str(uuid.uuid4())
-
-
-def is_expired(row: Row[Any] | Principal) -> bool:
-    return row.expires_at is not None and row.expires_at <= now()
-
-
-def status(row: Row[Any]) -> str:
-    """`disabled`, else `expired`, else `active`, as of now."""
-    return "disabled" if row.disabled else "expired" if is_expired(row) else "active"
 
 
 def valid_hashes(row: Row[Any]) -> list[str]:

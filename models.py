@@ -1,4 +1,4 @@
-"""The tables. No HTTP, no secrets, no queries.
+"""The tables, and what their rows say by themselves. No HTTP, no secrets, no queries.
 
 A time is text: RFC 3339 in UTC with microseconds and a `Z`, always 27 characters, so that the order of the text is the
 order of time and the value goes to the wire as it is. `now` and `timestamp` make such a text, `wire_time` shortens it.
@@ -6,9 +6,10 @@ Scopes are one text with a space between each two (the form of RFC 6749 section 
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Boolean, Column, Index, Integer, String, Text, UniqueConstraint, false, text
+from sqlalchemy import Boolean, Column, Index, Integer, Row, String, Text, UniqueConstraint, false, text
 
 db = SQLAlchemy()
 
@@ -77,3 +78,13 @@ def now() -> str:
 def wire_time(value: str | None) -> str | None:
     """The same moment without a fraction that is zero."""
     return value.replace(".000000Z", "Z") if value else None
+
+
+def is_expired(holder: Any) -> bool:
+    """Whether a row of a key, or whatever else has an `expires_at`, has come to its end."""
+    return holder.expires_at is not None and bool(holder.expires_at <= now())
+
+
+def status(row: Row[Any]) -> str:
+    """Of a key's row: `disabled`, else `expired`, else `active`, as of now."""
+    return "disabled" if row.disabled else "expired" if is_expired(row) else "active"

@@ -18,9 +18,10 @@ from werkzeug.routing import Rule
 import errors
 from auth import public
 from errors import KeyhookError
+from field_types import Flag, Timestamp, WholeNumber
 from payload import Contract, promises, takes_query
 from principal import ROLES
-from schemas import CreateKey, Document, Error, Flag, InvalidRequestError, NoParameters, Timestamp, WholeNumber
+from schemas import CreateKey, Document, Error, InvalidRequestError, NoParameters
 
 if TYPE_CHECKING:
     from apispec import APISpec

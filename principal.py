@@ -1,4 +1,4 @@
-"""Who a request comes from and what they may do. A leaf but for the errors; the one home of "nothing escalates"."""
+"""Who a request comes from and what they may do; the one home of "nothing escalates"."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from credentials import redact
 from errors import ExpiryExceedsCreator, InsufficientPermissions, InsufficientScope, ScopeExceedsCreator
 from models import wire_time
 
-Role = Literal["read", "write", "admin"]
 ROLES: dict[str, int] = {"read": 1, "write": 2, "admin": 3}
 
 

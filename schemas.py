@@ -5,37 +5,33 @@ out is also the source of /openapi.json, so every field carries its own descript
 """
 
 import json
-import re
-import unicodedata
-from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
-import keys
-from credentials import has_credential
-from models import now, timestamp, wire_time
+from field_types import (
+    MAX_NAME,
+    MAX_SCOPES,
+    Flag,
+    Name,
+    Scopes,
+    StrictBoolean,
+    StrictInteger,
+    Timestamp,
+    WholeNumber,
+)
+from models import now, status
+from principal import ROLES
 
 NAME = r"^(?!\.{1,2}$)[^/\s]([^/]*[^/\s])?$"  # for the document; the class Name decides
 SCOPE = r"^[A-Za-z0-9][A-Za-z0-9:._/-]{0,63}\Z"
-MAX_NAME, MAX_SCOPES, MAX_DESCRIPTION = 100, 50, 500  # characters, items, characters
+MAX_DESCRIPTION = 500  # characters
 MAX_PAGE = 1000
 MAX_GRACE = 30 * 24 * 3600  # seconds
 MAX_CURSOR = 2**63 - 1
 
-_HOUR_MINUTE = r"([01]\d|2[0-3]):[0-5]\d"
-_RFC3339 = re.compile(rf"\d{{4}}-\d\d-\d\d[Tt ]{_HOUR_MINUTE}:[0-5]\d(\.\d+)?([Zz]|[+-]{_HOUR_MINUTE})", re.ASCII)
 EXAMPLE_ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
 EXAMPLE_KEY = "kh_" + "0b8f7a527f554d0c9b0a3f6f0f6f2a11" + "_" + "0" * 43 + "6f614121"
-
-
-def nfc(text: str) -> str:
-    """The form in which names are kept, compared and answered.
-
-    What is too long to become a name (NFC shortens four-fold at the most) stays as it is: ordering the marks of a text
-    takes quadratic time.
-    """
-    return text if len(text) > 4 * MAX_NAME else unicodedata.normalize("NFC", text)
 
 
 def flat(messages: dict[str, Any]) -> dict[str, list[str]]:
@@ -46,87 +42,6 @@ def flat(messages: dict[str, Any]) -> dict[str, list[str]]:
         else found
         for name, found in messages.items()
     }
-
-
-class Name(fields.String):
-    """A key's name: 1 to 100 printable characters after NFC, no `/`, no white space at either end, not `.` or `..`."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        name = nfc(super()._deserialize(value, attr, data, **kwargs))
-        if not 1 <= len(name) <= MAX_NAME:
-            raise ValidationError(f"Length must be between 1 and {MAX_NAME}.")
-        if not name.isprintable():
-            raise ValidationError("Must be printable.")
-        if "/" in name or name in (".", ".."):
-            raise ValidationError("Must not contain a slash nor be a dot segment.")
-        if name != name.strip():
-            raise ValidationError("Must not begin or end with white space.")
-        if has_credential(name):  # a name is shown and logged, and whoever sends this meant another field
-            raise ValidationError("Must not be a credential.")
-        return name
-
-
-class Timestamp(fields.Field[str]):
-    """RFC 3339 with any offset on the way in, UTC with a `Z` on the way out."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-            raise ValidationError("Not a valid RFC 3339 timestamp with an offset.")
-        try:
-            return timestamp(datetime.fromisoformat(value.upper()).astimezone(UTC))
-        except (ValueError, OverflowError):
-            raise ValidationError("Not a valid RFC 3339 timestamp with an offset.") from None
-
-    def _serialize(self, value: str | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return wire_time(value)
-
-
-class Scopes(fields.List):  # type: ignore[type-arg]
-    """On the way in: at most MAX_SCOPES, and of too many not each is answered for. On the way out: from the text of the
-    table, or from a sequence."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
-        if isinstance(value, list) and len(value) > MAX_SCOPES:
-            raise ValidationError(f"Longer than maximum length {MAX_SCOPES}.")
-        return super()._deserialize(value, attr, data, **kwargs)
-
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> list[str]:
-        return value.split() if isinstance(value, str) else list(value or ())
-
-
-class WholeNumber(fields.Integer):
-    """From a query: digits and nothing else."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,19}", value):
-            raise ValidationError("Not a whole number.")
-        return super()._deserialize(value, attr, data, **kwargs)
-
-
-class Flag(fields.Boolean):
-    """From a query: `true` or `false`."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
-        if value not in ("true", "false"):
-            raise ValidationError("Must be true or false.")
-        return bool(value == "true")
-
-
-class StrictBoolean(fields.Boolean):
-    """From a body: JSON's own true or false."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
-        if not isinstance(value, bool):
-            raise ValidationError("Not a valid boolean.")
-        return value
-
-
-class StrictInteger(fields.Integer):
-    """From a body: a number without a fraction, which in JSON `60.0` is too."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        whole = int(value) if isinstance(value, float) and value.is_integer() else value
-        return super()._deserialize(whole, attr, data, **kwargs)
 
 
 def in_the_future(value: str) -> None:
@@ -257,7 +172,7 @@ class Key(Schema):
     )
     disabled = fields.Boolean(required=True, metadata={"description": "Refused until it is enabled again."})
     status = fields.Function(
-        keys.status,
+        status,
         required=True,
         metadata={
             "type": "string",
@@ -315,7 +230,7 @@ class AuthQuery(Schema):
         fields.String(metadata={"example": "photos:read"}), metadata={"description": "Scopes that are all needed."}
     )
     role = fields.String(
-        validate=validate.OneOf(["read", "write", "admin"]), metadata={"description": "The least role that is needed."}
+        validate=validate.OneOf(list(ROLES)), metadata={"description": "The least role that is needed."}
     )
 
 
@@ -327,7 +242,7 @@ class Identity(Schema):
     owner = fields.String(required=True, metadata={"description": "The person behind it.", "example": "alice"})
     role = fields.String(
         required=True,
-        validate=validate.OneOf(["read", "write", "admin"]),
+        validate=validate.OneOf(list(ROLES)),
         metadata={"description": "What it may do to this service."},
     )
     scopes = Scopes(

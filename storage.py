@@ -79,18 +79,18 @@ class Storage:
                 connection.close()
         os.close(self._descriptor)
 
-    def first(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Row[Any] | None:
+    def first(self, statement: Executable) -> Row[Any] | None:
         """The first row as of now, or None. Raises DatabaseUnavailable."""
-        return self._read(lambda connection: connection.execute(statement, parameters).first())
+        return self._read(lambda connection: connection.execute(statement).first())
 
     def look_up(self, lookup: "Lookup", value: str) -> Any:
         """The row of a Lookup as of now, or None. Raises DatabaseUnavailable."""
         values = self._read(lambda connection: driver(connection).execute(lookup.text, (value,)).fetchone())
         return values and lookup.make_row(values)
 
-    def all(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Row[Any]]:
+    def all(self, statement: Executable) -> Sequence[Row[Any]]:
         """Every row as of now. Raises DatabaseUnavailable."""
-        return self._read(lambda connection: connection.execute(statement, parameters).all())
+        return self._read(lambda connection: connection.execute(statement).all())
 
     def ping(self) -> None:
         """Raises DatabaseUnavailable unless a table of the database can be read."""

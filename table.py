@@ -1,4 +1,4 @@
-"""Keys as a table that fits the terminal, and times in the words of people. A leaf but for keys."""
+"""Keys as a table that fits the terminal, and times in the words of people."""
 
 import shutil
 import unicodedata
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import keys
+from models import status
 
 SPANS = [("year", 31557600), ("month", 2629800), ("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)]
 GAP = 2  # between two columns of the table
@@ -20,7 +20,7 @@ def key_table(rows: Sequence[Any], width: int | None = None) -> Iterator[str]:
     columns = {
         "NAME": [row.name for row in rows],
         "ROLE": [row.role for row in rows],
-        "STATUS": [keys.status(row) for row in rows],
+        "STATUS": [status(row) for row in rows],
         "EXPIRES": [in_words(row.expires_at) for row in rows],
         "LAST USED": [in_words(row.last_used_at) for row in rows],
         "OWNER": [row.owner for row in rows],

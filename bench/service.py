@@ -17,11 +17,11 @@ from typing import Any
 import bcrypt
 from flask import Flask
 
-import auth
 import credentials
 from app import create_app
 from models import timestamp
 from storage import connect
+from tokens import make_token
 
 REAL_KEYS = 1000  # with a secret that is known here, spread evenly over the others
 COLUMNS = ("id", "tenant", "name", "role", "scopes", "owner", "created_at", "last_used_at", "secret_hash")
@@ -57,7 +57,7 @@ def quiet_app(data_dir: Path) -> Iterator[Flask]:
 
 def token(data_dir: Path) -> str:
     secret = (data_dir / "secret_key").read_bytes().strip()
-    return auth.make_token(secret, "alice", "admin", "default", timedelta(days=1))
+    return make_token(secret, "alice", "admin", "default", timedelta(days=1))
 
 
 def fill(data_dir: Path, count: int) -> list[str]:

@@ -18,9 +18,9 @@ import requests
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 
-import auth
 import bench.server
 from app import create_app
+from tokens import make_token
 
 ROOT = Path(__file__).resolve().parent.parent
 MISSING_FAILS = os.environ.get("CI") == "true"
@@ -68,7 +68,7 @@ def token(app: Flask) -> Callable[..., str]:
 
     def make(role: str = "admin", tenant: str = "default", owner: str = "alice", lifetime: float = 3600) -> str:
         secret = app.extensions["keyhook"].settings.secret_key
-        return auth.make_token(secret, owner, role, tenant, timedelta(seconds=lifetime))
+        return make_token(secret, owner, role, tenant, timedelta(seconds=lifetime))
 
     return make
 
@@ -125,7 +125,7 @@ class Server:
 
     def token(self, role: str = "admin", tenant: str = "default", owner: str = "alice") -> str:
         secret = (self.data_dir / "secret_key").read_bytes().strip()
-        return auth.make_token(secret, owner, role, tenant, timedelta(hours=1))
+        return make_token(secret, owner, role, tenant, timedelta(hours=1))
 
     def call(self, method: str, path: str, by: str | None = "", **kwargs: Any) -> requests.Response:
         headers = dict(kwargs.pop("headers", {}))

@@ -1,4 +1,4 @@
-"""Contract section 5: one entry for each change, in its transaction, and nothing secret in any."""
+"""The audit: one entry for each change, in its transaction, and nothing secret in any."""
 
 import json
 import sqlite3

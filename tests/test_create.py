@@ -1,4 +1,4 @@
-"""Contract section 1: one request mints a key that is shown once and works; the other one says the name is taken."""
+"""One request mints a key that is shown once and works; the other one says the name is taken."""
 
 import json
 import re

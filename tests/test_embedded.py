@@ -12,7 +12,7 @@ from flask import Flask, Response, after_this_request, request, url_for
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
-import envelope
+import logs
 from auth import public
 from models import api_keys, db
 
@@ -144,12 +144,12 @@ def test_a_forked_process_serves_nothing(app: Flask, call: Callable[..., Any]) -
     assert [key["name"] for key in call("GET", "/v0/api_keys").json] == ["parent"]
 
 
-def our_terminal(monkeypatch: pytest.MonkeyPatch) -> envelope.Terminal:
+def our_terminal(monkeypatch: pytest.MonkeyPatch) -> logs.Terminal:
     """Our own handler alone, as where nobody has configured the logger; asked for in a test, or pytest adds its own."""
-    handler = envelope.Terminal()
-    monkeypatch.setattr(envelope.log, "handlers", [handler])
-    monkeypatch.setattr(envelope.log, "propagate", False)
-    monkeypatch.setattr(envelope.log, "filters", [])
+    handler = logs.Terminal()
+    monkeypatch.setattr(logs.log, "handlers", [handler])
+    monkeypatch.setattr(logs.log, "propagate", False)
+    monkeypatch.setattr(logs.log, "filters", [])
     return handler
 
 
@@ -173,14 +173,14 @@ def test_what_is_configured_afterwards_counts(
     terminal = our_terminal(monkeypatch)
     changes: list[Callable[[], Any]] = [
         lambda: terminal.addFilter(lambda record: False),
-        lambda: envelope.log.addFilter(lambda record: False),
+        lambda: logs.log.addFilter(lambda record: False),
         lambda: terminal.setLevel(logging.ERROR),
     ]
     for change in changes:
         change()
         call("GET", "/v0/auth")
         assert capsys.readouterr().err == ""
-        terminal.filters, envelope.log.filters = [], []
+        terminal.filters, logs.log.filters = [], []
     terminal.setLevel(logging.NOTSET)
     terminal.setFormatter(logging.Formatter("mine: %(message)s"))
     call("GET", "/v0/auth")

@@ -10,7 +10,7 @@ import pytest
 from conftest import FLASK_RUN, WAITRESS
 
 import credentials
-from envelope import loggable
+from logs import loggable
 
 LINE = re.compile(
     r"(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) INFO (?P<method>\S+) (?P<path>\S+) (?P<status>\d{3}) "

@@ -15,8 +15,8 @@ import pytest
 from conftest import WAITRESS, Server
 from flask import Flask
 
-from auth import make_token
 from errors import DatabaseUnavailable
+from tokens import make_token
 from write_queue import STALLED, WAITING, WriteQueue
 
 THREADS = 32

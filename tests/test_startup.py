@@ -23,8 +23,8 @@ from sqlalchemy import create_engine, make_url
 
 import models
 from app import create_app
-from auth import make_token
 from errors import StartupError
+from tokens import make_token
 
 CREATE = [sys.executable, "-m", "flask", "keys", "create"]
 TOKEN = [sys.executable, "-m", "flask", "token"]

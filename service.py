@@ -1,0 +1,97 @@
+"""The service itself: what its parts share, and whom a credential stands for."""
+
+import hashlib
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import Row
+
+import credentials
+import keys
+from errors import AuthenticationFailed
+from keyring import Keyring
+from keys import Keys
+from memory import Memory
+from models import is_expired
+from principal import Origin, Principal
+from settings import Settings
+from storage import Storage
+from tokens import expired_token, read_token
+
+MAX_CREDENTIAL = 8192  # characters
+PEOPLE = 1024  # tokens that a process remembers
+EXTENSION = "keyhook"
+
+
+class Service:
+    """What the parts of the application share; one for each application, under `app.extensions["keyhook"]`."""
+
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        self.settings = settings
+        self.storage = storage
+        self.keys = Keys(storage, settings.key_prefix, settings.bcrypt_rounds)
+        self._people: Memory[Principal] = Memory(PEOPLE)  # by the SHA-256 of a token that was read
+
+    def identify(self, credential: str, address: Callable[[], str | None], tenant: str | None = None) -> Principal:
+        """Raises AuthenticationFailed, also for one that is not of the tenant when that is given.
+
+        A good key counts as used, by who is at the address.
+        """
+        self.keys.last_use.flush()
+        if len(credential) > MAX_CREDENTIAL:
+            raise AuthenticationFailed("oversized credential")
+        if not credentials.is_key(credential, self.settings.key_prefix):
+            person = self._remembered(credential)
+            _require_tenant(person.tenant, tenant)
+            return person
+        row, matched = self.keys.check(credential)
+        _require_tenant(row.tenant, tenant)
+        self.keys.last_use.note(row, address)
+        return _holder(row, matched)
+
+    def close(self) -> None:
+        """Closes the database; for tests and tools, since a server just ends."""
+        self.keys.last_use.close()
+        self.storage.close()
+
+    def _remembered(self, token: str) -> Principal:
+        """Reads a token once: what it says never changes, and its end is looked at every time."""
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        person = self._people.get(digest)
+        if person is None:
+            person = read_token(token, self.settings.secret_key)
+            self._people.put(digest, person)
+        elif is_expired(person):
+            raise expired_token()
+        return person
+
+    def keyring(self, principal: Principal, origin: Origin) -> Keyring:
+        return Keyring(self.storage, self.keys, principal, origin)
+
+
+def service() -> Service:
+    return current_app.extensions[EXTENSION]  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=2048)
+def _holder(row: Row[Any], matched: str) -> Principal:
+    """Who holds a key: a function of the row that was just read, so remembering it serves nothing stale."""
+    return Principal(
+        kind="api_key",
+        tenant=row.tenant,
+        owner=row.owner,
+        role=row.role,
+        scopes=tuple(row.scopes.split()),
+        key_id=row.id,
+        key_name=row.name,
+        expires_at=keys.ends_at(row, matched),
+        issued_at=row.created_at,
+        secret_hash=matched,
+    )
+
+
+def _require_tenant(actual: str, required: str | None) -> None:
+    if required is not None and actual != required:
+        raise AuthenticationFailed("credential of another tenant")
