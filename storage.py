@@ -118,6 +118,7 @@ class Storage:
             connection = self._take_writer(round(max(0.1, deadline - time.monotonic()), 1))
             try:
                 control(connection, "BEGIN IMMEDIATE")
+                self._queue.has_lock()
                 yield connection
                 control(connection, "COMMIT")
             except BaseException as error:

@@ -9,23 +9,24 @@ from contextlib import contextmanager
 from errors import DatabaseUnavailable
 
 BUSY_TIMEOUT = 5.0  # seconds that a write waits for its turn and the lock, together
-STALLED = 0.5  # seconds that a turn may take before only WAITING writers may stay
+STALLED = 0.5  # seconds that a turn may wait for SQLite's lock before only WAITING writers may stay
+SLOW_DISK = 2.0  # seconds that it may then take to write, which is no reason yet to refuse anybody
 WAITING = 4  # of the 8 threads of the recommended server, so that the others go on answering checks
 
 
 class WriteQueue:
     """Lets writers in one at a time, and bounds how many wait when nothing moves.
 
-    SQLite has one write lock for all processes. A queue that moves may be long; of one that stands still (another
-    process holds the lock) only WAITING writers stay and the rest are refused at once, or they would fill every thread
-    of the server and starve the checks.
+    SQLite has one write lock for all processes. A queue that moves may be long; of one that stands still (mostly since
+    another process holds the lock) only WAITING writers stay and the rest are refused at once, or they would fill every
+    thread of the server and starve the checks.
     """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()  # held for a moment, to look at the rest
         self._busy = False
         self._line: deque[threading.Lock] = deque()  # one for each who waits, in order; let go when it is their turn
-        self._moved = time.monotonic()
+        self._stalls_at = 0.0  # time.monotonic
         self._failing = False
 
     @contextmanager
@@ -41,10 +42,14 @@ class WriteQueue:
         finally:
             self._pass_on(failing)
 
+    def has_lock(self) -> None:
+        """Whoever has the turn has SQLite's lock as well: from now on only the disk can be slow."""
+        self._failing, self._stalls_at = False, time.monotonic() + SLOW_DISK
+
     def _take(self, deadline: float) -> None:
         with self._guard:
             if not self._busy:  # so there is no line: what went wrong before says nothing of this turn
-                self._busy, self._failing, self._moved = True, False, time.monotonic()
+                self._busy, self._failing, self._stalls_at = True, False, time.monotonic() + STALLED
                 return
             mine = threading.Lock()
             mine.acquire()
@@ -65,7 +70,7 @@ class WriteQueue:
         moment = time.monotonic()
         with self._guard:
             ahead = self._line.index(mine) if mine in self._line else 0  # besides the one whose turn it is
-            stalled = self._failing or moment - self._moved > STALLED
+            stalled = self._failing or moment > self._stalls_at
         if moment > deadline:
             raise DatabaseUnavailable("the write lock did not come in time")
         if stalled and ahead >= WAITING - 1:
@@ -73,7 +78,7 @@ class WriteQueue:
 
     def _pass_on(self, failing: bool) -> None:
         with self._guard:
-            self._failing, self._moved = failing, time.monotonic()
+            self._failing, self._stalls_at = failing, time.monotonic() + STALLED
             if self._line:
                 self._line.popleft().release()
             else:

@@ -17,7 +17,7 @@ from flask import Flask
 
 from errors import DatabaseUnavailable
 from tokens import make_token
-from write_queue import STALLED, WAITING, WriteQueue
+from write_queue import SLOW_DISK, STALLED, WAITING, WriteQueue
 
 THREADS = 32
 
@@ -299,3 +299,58 @@ def test_a_turn_that_failed_long_ago_shortens_no_line() -> None:
         for future in waiting:
             future.result()
     assert len(done) == 2 * WAITING
+
+
+def test_a_slow_disk_shortens_no_line(app: Flask, mint: Callable[..., str], call: Callable[..., Any]) -> None:
+    """Another process that holds the lock does; see the faults. What SQLite writes takes as long as it takes."""
+    storage = app.extensions["keyhook"].storage
+    with ThreadPoolExecutor(2 * WAITING) as threads:
+        with storage.write():
+            waiting = [threads.submit(mint, f"key-{number}") for number in range(2 * WAITING)]
+            time.sleep((STALLED + SLOW_DISK) / 2)
+            assert not any(future.done() for future in waiting)
+        assert len({future.result() for future in waiting}) == 2 * WAITING
+
+
+class InterruptedQueue(WriteQueue):
+    """A thread that waits is interrupted at the moment at which its turn has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+
+    def _require_hope(self, mine: Any, deadline: float) -> None:
+        self.asked.set()
+        while mine in self._line:
+            time.sleep(0.001)
+        raise KeyboardInterrupt
+
+
+def test_a_turn_that_comes_to_nobody_is_passed_on() -> None:
+    queue = InterruptedQueue()
+
+    def wait() -> None:
+        with pytest.raises(KeyboardInterrupt), queue.turn():
+            pass
+
+    with ThreadPoolExecutor(1) as threads:
+        with queue.turn():
+            waiting = threads.submit(wait)
+            assert queue.asked.wait(30)
+        waiting.result()
+    assert not queue._busy
+
+
+def test_what_waits_leaves_room_for_checks() -> None:
+    [threads] = [int(word.partition("=")[2]) for word in WAITRESS if word.startswith("--threads=")]
+    assert threads / 2 >= WAITING
+
+
+def test_a_file_that_is_lost_during_a_change_is_no_success(app: Flask, data_dir: Path) -> None:
+    storage, database = app.extensions["keyhook"].storage, data_dir / "keyhook.db"
+    aside = database.with_name("aside.db")
+    with pytest.raises(DatabaseUnavailable), storage.write():
+        database.rename(aside)
+    aside.rename(database)
+    with storage.write():
+        pass
