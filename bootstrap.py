@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from models import SCHEMA
 from settings import Settings, refuse, secret_of
-from storage import connect
+from storage import connect, stamp
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -86,6 +86,7 @@ def _create_database(path: Path) -> None:
         os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         _migrate(new)
         with closing(connect(new)) as connection:
+            stamp(connection)
             connection.execute("PRAGMA journal_mode = WAL")
         with new.open("rb") as file:
             os.fsync(file.fileno())

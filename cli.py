@@ -31,7 +31,7 @@ from models import status, timestamp, wire_time
 from principal import ROLES, Origin, Principal
 from schemas import MAX_PAGE, CreateKey, Key, RotateKey, flat
 from service import service
-from storage import connect
+from storage import connect, stamp
 from table import in_words, key_table, visible
 from tokens import make_token
 
@@ -260,6 +260,7 @@ def every_row(keyring: Keyring) -> Iterator[Any]:
 def _copy(database: Path, target: Path) -> None:
     with closing(connect(database)) as source, closing(connect(target)) as copy:
         source.backup(copy)
+        stamp(copy)
     with target.open("rb") as file:
         os.fsync(file.fileno())
 

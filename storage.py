@@ -4,6 +4,7 @@ Everything here turns a failing database into `DatabaseUnavailable`; a violated 
 """
 
 import os
+import secrets
 import sqlite3
 import time
 from collections import deque, namedtuple
@@ -20,7 +21,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlch
 from errors import DatabaseUnavailable
 from write_queue import BUSY_TIMEOUT, WriteQueue
 
-MAGIC = b"SQLite format 3\0"
+HEADER = 100  # bytes of a database file
+MAGIC, STAMP = slice(0, 16), slice(60, 64)  # within it: what every SQLite file begins with, and `user_version`
 
 T = TypeVar("T")
 _PING = text("SELECT 1 FROM api_keys LIMIT 1")
@@ -35,6 +37,11 @@ def connect(path: Path | str, mode: str = "rw") -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+def stamp(connection: sqlite3.Connection) -> None:
+    """Marks a database as itself, so that another one in its file, or a copy of it, is known for what it is."""
+    connection.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
 
 
 def engine_options(path: Path) -> dict[str, Any]:
@@ -66,6 +73,7 @@ class Storage:
         self._identity = self._look()[0]
         # Never closed while a connection is open: closing any descriptor of the file drops SQLite's POSIX locks.
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._marks = self._read_marks()
         self._modified = 0
         self._overwritten = False
         self.check_file()
@@ -135,8 +143,8 @@ class Storage:
         """Raises DatabaseUnavailable when the path no longer leads to the file that was opened at the start, and in a
         process that was forked since: SQLite's locks are not inherited, and what it writes without them is lost.
 
-        By `stat`, since opening and closing the file would drop SQLite's locks. Its first bytes are looked at, through
-        a descriptor that stays open, whenever the file was modified: what was written over in place is not ours either,
+        By `stat`, since opening and closing the file would drop SQLite's locks. Its header is looked at, through a
+        descriptor that stays open, whenever the file was modified: what was written over in place is not ours either,
         and what the connections still have of it in memory cannot be trusted from then on.
         """
         if os.getpid() != self._process:
@@ -148,7 +156,7 @@ class Storage:
         if identity != self._identity:
             raise DatabaseUnavailable("the database file was replaced")
         if modified != self._modified:
-            self._overwritten |= os.pread(self._descriptor, len(MAGIC), 0) != MAGIC
+            self._overwritten |= self._read_marks() != self._marks
             self._modified = modified
         if self._overwritten:
             raise DatabaseUnavailable("the database file was overwritten; restore it and start again")
@@ -157,6 +165,10 @@ class Storage:
         main = os.stat(self._file)
         wal, index = map(os.stat, self._beside)
         return (main.st_dev, main.st_ino, wal.st_dev, wal.st_ino, index.st_dev, index.st_ino), main.st_mtime_ns
+
+    def _read_marks(self) -> tuple[bytes, bytes]:
+        header = os.pread(self._descriptor, HEADER, 0)
+        return header[MAGIC], header[STAMP]
 
     def check_writable(self) -> None:
         """Raises DatabaseUnavailable, also where an open connection would go on writing though nobody may any more."""

@@ -4,13 +4,14 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FLASK_RUN, WAITRESS, Server, missing, running, start_server
+from conftest import FLASK_RUN, ROOT, WAITRESS, Server, missing, running, start_server
 from flask import Flask
 
 pytestmark = pytest.mark.faults
@@ -189,15 +190,46 @@ def test_another_file_or_none_in_its_place(
     assert_recovered(server, warm, unused)
 
 
-@pytest.mark.parametrize("content", [GARBAGE, b"", GARBAGE[:100]], ids=["garbage", "nothing", "little"])
-def test_overwritten_in_place(serve: Callable[..., Server], data_dir: Path, content: bytes) -> None:
+def garbage(place: Path) -> bytes:
+    return GARBAGE
+
+
+def nothing(place: Path) -> bytes:
+    return b""
+
+
+def little(place: Path) -> bytes:
+    return GARBAGE[:100]
+
+
+def database_of_another_service(place: Path) -> bytes:
+    flask(place / "other", "keys", "create", "other")
+    return (place / "other" / "keyhook.db").read_bytes()
+
+
+def own_backup(place: Path) -> bytes:
+    flask(place / "data", "backup", str(place / "backup.db"))
+    return (place / "backup.db").read_bytes()
+
+
+def flask(data_dir: Path, *words: str) -> None:
+    environment = {**os.environ, "KEYHOOK_DATA_DIR": str(data_dir)}
+    subprocess.run([sys.executable, "-m", "flask", *words], cwd=ROOT, env=environment, check=True)
+
+
+@pytest.mark.parametrize("content", [garbage, nothing, little, database_of_another_service, own_backup])
+def test_overwritten_in_place(
+    serve: Callable[..., Server], data_dir: Path, tmp_path: Path, content: Callable[[Path], bytes]
+) -> None:
     server = serve(WAITRESS)
     database, token = data_dir / "keyhook.db", server.token()
     warm, unused = server.mint("warm"), server.mint("unused")
     assert statuses(server, "GET", "/v0/auth", warm) == {200}
-    database.write_bytes(content)
+    written = content(tmp_path)
+    assert statuses(server, "GET", "/v0/auth", warm) == {200}
+    database.write_bytes(written)
     assert_nothing_answers(server, token, warm, unused)
-    assert database.read_bytes() == content
+    assert database.read_bytes() == written
 
 
 def test_a_link_that_leads_elsewhere_from_now_on(serve: Callable[..., Server], data_dir: Path, tmp_path: Path) -> None:
