@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import requests
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MISSING_FAILS = os.environ.get("CI") == "true"
 
 
-def missing(what: str, install: str) -> None:
+def missing(what: str, install: str) -> NoReturn:
     """Skips a test that needs something this machine lacks; under CI that is a failure."""
     text = f"{what} is not here: {install}"
     if MISSING_FAILS:
