@@ -25,6 +25,10 @@ from tokens import make_token
 ROOT = Path(__file__).resolve().parent.parent
 MISSING_FAILS = os.environ.get("CI") == "true"
 
+# Before any module is collected, some of which make an application: what the caller's shell exports is not under test.
+for exported in [name for name in os.environ if name.startswith("KEYHOOK_") or name == "COLUMNS"]:
+    del os.environ[exported]
+
 
 def missing(what: str, install: str) -> NoReturn:
     """Skips a test that needs something this machine lacks; under CI that is a failure."""
