@@ -139,10 +139,13 @@ def test_disable_enable_and_delete_say_nothing(
         assert call("GET", "/v0/auth", by=key).status_code == status
 
 
-def test_delete_with_cascade(flask: Callable[..., Any], make: Callable[..., str], mint: Callable[..., str]) -> None:
+@pytest.mark.parametrize(("words", "left"), [([], ["child"]), (["--cascade"], [])], ids=["alone", "cascade"])
+def test_delete_takes_the_offspring_along_only_when_told(
+    flask: Callable[..., Any], make: Callable[..., str], mint: Callable[..., str], words: list[str], left: list[str]
+) -> None:
     mint("child", by=make("parent"))
-    flask("keys", "delete", "parent", "--cascade", "--yes")
-    assert listed(flask) == []
+    flask("keys", "delete", "parent", "--yes", *words)
+    assert [key["name"] for key in listed(flask)] == left
 
 
 def in_terminal(data_dir: Path, answer: bytes, *words: str) -> tuple[int, str]:
