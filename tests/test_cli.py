@@ -148,6 +148,25 @@ def test_delete_takes_the_offspring_along_only_when_told(
     assert [key["name"] for key in listed(flask)] == left
 
 
+def test_a_command_changes_the_key_of_its_own_tenant_alone(
+    flask: Callable[..., Any], make: Callable[..., str], call: Callable[..., Any]
+) -> None:
+    other, key = make("k"), make("k", "--tenant", "team")
+    for command, status in (("disable", 401), ("enable", 200), ("rotate", 401)):
+        flask("keys", command, "k", "--tenant", "team")
+        assert [call("GET", "/v0/auth", by=bearer).status_code for bearer in (key, other)] == [status, 200]
+    flask("keys", "delete", "k", "--tenant", "team", "--yes")
+    assert (listed(flask, "--tenant", "team"), len(listed(flask))) == ([], 1)
+
+
+def test_a_name_is_found_in_whatever_form_it_is_typed(flask: Callable[..., Any], make: Callable[..., str]) -> None:
+    make("gr\u00f6\u00dfe")
+    assert "no terminal" in flask("keys", "delete", "gro\u0308\u00dfe", status=1).stderr
+    for words in (["rotate"], ["disable"], ["enable"], ["delete", "--yes"]):
+        flask("keys", *words, "gro\u0308\u00dfe")
+    assert listed(flask) == []
+
+
 def in_terminal(data_dir: Path, answer: bytes, *words: str) -> tuple[int, str]:
     """Runs a command on a terminal of its own and types the answer."""
     main, side = pty.openpty()
