@@ -167,6 +167,16 @@ def test_a_name_is_found_in_whatever_form_it_is_typed(flask: Callable[..., Any],
     assert listed(flask) == []
 
 
+@pytest.mark.parametrize("words", [["rotate"], ["disable"], ["enable"], ["delete"], ["delete", "--yes"], ["create"]])
+@pytest.mark.parametrize("credential", ["key", "token"])
+def test_a_credential_in_place_of_a_name_is_not_repeated(
+    flask: Callable[..., Any], make: Callable[..., str], token: Callable[..., str], words: list[str], credential: str
+) -> None:
+    given = make("k") if credential == "key" else token()
+    said = flask("keys", *words, given, status=1).stderr
+    assert given.rpartition("_" if credential == "key" else ".")[2] not in said
+
+
 def in_terminal(data_dir: Path, answer: bytes, *words: str) -> tuple[int, str]:
     """Runs a command on a terminal of its own and types the answer."""
     main, side = pty.openpty()
