@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from conftest import ROOT
 from flask import Flask
@@ -175,6 +176,20 @@ def test_a_credential_in_place_of_a_name_is_not_repeated(
     given = make("k") if credential == "key" else token()
     said = flask("keys", *words, given, status=1).stderr
     assert given.rpartition("_" if credential == "key" else ".")[2] not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [(None, 3600), ("90s", 90), ("2m", 120), ("3h", 10_800), ("4d", 345_600), ("5w", 3_024_000)],
+)
+def test_a_token_is_an_admins_and_lasts_an_hour_or_what_is_told(
+    flask: Callable[..., Any], app: Flask, given: str | None, seconds: int
+) -> None:
+    words = ["--expires-in", given] if given else []
+    secret = app.extensions["keyhook"].settings.secret_key
+    claims = jwt.decode(flask("token", *words).stdout.strip(), secret, ["HS256"], audience="keyhook")
+    assert claims["exp"] - claims["iat"] == seconds
+    assert (claims["role"], claims["sub"], claims["tenant"]) == ("admin", cli.login_name(), "default")
 
 
 def in_terminal(data_dir: Path, answer: bytes, *words: str) -> tuple[int, str]:
