@@ -280,9 +280,16 @@ def test_the_table_fits_every_terminal(
     assert width < 200 or "somebody.with.a.long.name@example.org" in lines[2]
 
 
-def test_the_table_fits_a_terminal_of_80_columns(
-    flask: Callable[..., Any], make: Callable[..., str], app: Flask, call: Callable[..., Any]
+@pytest.mark.parametrize("columns", [None, 80, 100])
+def test_the_list_is_as_wide_as_the_terminal_and_80_columns_without_one(
+    monkeypatch: pytest.MonkeyPatch,
+    flask: Callable[..., Any],
+    make: Callable[..., str],
+    call: Callable[..., Any],
+    columns: int | None,
 ) -> None:
+    if columns:
+        monkeypatch.setenv("COLUMNS", str(columns))
     make("short", "--expires-in", "3d")
     key = make("a-name-that-is-very-long-" * 4, "--owner", "somebody.with.a.long.name@example.org")
     make("日本語の鍵" * 10)
@@ -291,7 +298,7 @@ def test_the_table_fits_a_terminal_of_80_columns(
     lines = flask("keys", "list").stdout.splitlines()
     assert lines[0].split() == ["NAME", "ROLE", "STATUS", "EXPIRES", "LAST", "USED", "OWNER"]
     assert len(lines) == 5
-    assert all(table.cells(line) <= 80 for line in lines)
+    assert max(table.cells(line) for line in lines) == (columns or 80)
     assert "in 3 days" in lines[1]
     assert "never" in lines[1]
     assert "ago" in lines[2] or "now" in lines[2]
