@@ -305,6 +305,15 @@ def test_the_list_is_as_wide_as_the_terminal_and_80_columns_without_one(
     assert "…" in lines[2]
 
 
+def test_an_owner_moves_no_cursor(
+    flask: Callable[..., Any], mint: Callable[..., str], token: Callable[..., str]
+) -> None:
+    key = mint("k", by=token(owner="\x1b[31mred\r\n\x07"))
+    for shown in (flask("keys", "list"), flask("keys", "inspect", stdin=key)):
+        assert all(line.isprintable() for line in shown.stdout.split("\n"))
+        assert "\ufffd[31mred\ufffd\ufffd\ufffd" in shown.stdout
+
+
 def test_the_table_without_keys_is_its_head(flask: Callable[..., Any]) -> None:
     assert len(flask("keys", "list").stdout.splitlines()) == 1
 
