@@ -139,6 +139,10 @@ def no_version(data: Path) -> None:
     sqlite_file(data / "keyhook.db", "DELETE FROM alembic_version")
 
 
+def no_keys_table(data: Path) -> None:
+    sqlite_file(data / "keyhook.db", "DROP TABLE api_keys")
+
+
 def secret_alone(data: Path) -> None:
     (data / "keyhook.db").unlink()
 
@@ -147,6 +151,11 @@ def wal_alone(data: Path) -> None:
     for name in ("keyhook.db", "secret_key"):
         (data / name).unlink()
     (data / "keyhook.db-wal").write_bytes(b"what was acknowledged")
+
+
+def journal_alone(data: Path) -> None:
+    wal_alone(data)
+    (data / "keyhook.db-wal").rename(data / "keyhook.db-journal")
 
 
 def directory_in_its_place(data: Path) -> None:
@@ -176,8 +185,10 @@ REMAINS: list[Any] = [
     pytest.param(another_program, "DATABASE_URL", id="database of another program"),
     pytest.param(newer_schema, "DATABASE_URL", id="newer schema"),
     pytest.param(no_version, "DATABASE_URL", id="no version"),
+    pytest.param(no_keys_table, "DATABASE_URL", id="no table of keys"),
     pytest.param(secret_alone, "DATABASE_URL", id="secret without its database"),
     pytest.param(wal_alone, "DATABASE_URL", id="WAL without its database"),
+    pytest.param(journal_alone, "DATABASE_URL", id="journal without its database"),
     pytest.param(directory_in_its_place, "DATABASE_URL", id="directory for a database"),
     pytest.param(dangling_link, "DATABASE_URL", id="dangling link for a database"),
     pytest.param(lambda data: (data / "secret_key").write_bytes(b""), "SECRET_KEY", id="empty secret"),
