@@ -24,6 +24,7 @@ from sqlalchemy import create_engine, make_url
 import models
 from app import create_app
 from errors import StartupError
+from storage import connect
 from tokens import make_token
 
 CREATE = [sys.executable, "-m", "flask", "keys", "create"]
@@ -213,6 +214,12 @@ def test_nothing_is_made_anew(pristine: Path, data_dir: Path, spoil: Callable[[P
     before = files(data_dir)
     assert_refused(f"KEYHOOK_{variable} ", KEYHOOK_DATA_DIR=data_dir)
     assert files(data_dir) == before
+
+
+def test_opening_a_database_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        connect(tmp_path / "keyhook.db")
+    assert files(tmp_path) == {}
 
 
 def test_a_file_for_a_data_directory(tmp_path: Path) -> None:
