@@ -222,6 +222,14 @@ def test_opening_a_database_makes_no_file(tmp_path: Path) -> None:
     assert files(tmp_path) == {}
 
 
+def test_a_start_that_was_killed_midway_is_made_again(make_app: Callable[..., Flask], data_dir: Path) -> None:
+    data_dir.mkdir(0o700)
+    for name in ("keyhook.db.new", "keyhook.db.new-journal", "secret_key.new"):
+        (data_dir / name).write_bytes(b"half of it")
+    assert make_app(data_dir).test_client().get("/healthz").status_code == 200
+    assert {path.name for path in files(data_dir)} == {"keyhook.db", "keyhook.db-wal", "keyhook.db-shm", "secret_key"}
+
+
 def test_a_file_for_a_data_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     assert_refused("KEYHOOK_DATA_DIR ", KEYHOOK_DATA_DIR=tmp_path / "file")
