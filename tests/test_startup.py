@@ -230,6 +230,21 @@ def test_a_start_that_was_killed_midway_is_made_again(make_app: Callable[..., Fl
     assert {path.name for path in files(data_dir)} == {"keyhook.db", "keyhook.db-wal", "keyhook.db-shm", "secret_key"}
 
 
+def test_a_database_without_its_wal_mode_gets_it_back(
+    pristine: Path, make_app: Callable[..., Flask], data_dir: Path
+) -> None:
+    data_dir.mkdir(0o700)
+    sqlite_file(pristine / "keyhook.db", f"VACUUM INTO '{data_dir}/keyhook.db'")
+    assert journal_mode(data_dir) == "delete"
+    make_app(data_dir)
+    assert journal_mode(data_dir) == "wal"
+
+
+def journal_mode(data: Path) -> Any:
+    with closing(sqlite3.connect(data / "keyhook.db")) as connection:
+        return connection.execute("PRAGMA journal_mode").fetchone()[0]
+
+
 def test_a_file_for_a_data_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     assert_refused("KEYHOOK_DATA_DIR ", KEYHOOK_DATA_DIR=tmp_path / "file")
