@@ -319,12 +319,27 @@ def test_a_relative_data_directory_is_seen_from_the_working_directory(tmp_path: 
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["keyhook.db", "secret_key"]
 
 
+def test_without_a_setting_the_data_lies_beside_the_program(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT / "migrations", checkout / "migrations")
+    for source in ROOT.glob("*.py"):
+        shutil.copy(source, checkout)
+    command = [*CREATE[:3], "--app", str(checkout / "app.py"), *CREATE[3:], "first"]
+    done = run(command, tmp_path, PYTHONPATH=checkout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert modes(checkout / "instance") == {"instance": "0o700", "secret_key": "0o600", "keyhook.db": "0o600"}
+    assert [path.name for path in tmp_path.iterdir()] == ["checkout"]
+
+
+def modes(directory: Path) -> dict[str, str]:
+    return {path.name: oct(path.stat().st_mode & 0o777) for path in [directory, *directory.iterdir()]}
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_nobody_else_can_read_the_files(data_dir: Path, umask: int) -> None:
     done = run(["sh", "-c", f'umask {umask:o}; exec "$@"', "sh", *CREATE, "first"], KEYHOOK_DATA_DIR=data_dir)
     assert done.returncode == 0
-    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in [data_dir, *data_dir.iterdir()]}
-    assert modes == {"data": "0o700", "secret_key": "0o600", "keyhook.db": "0o600"}
+    assert modes(data_dir) == {"data": "0o700", "secret_key": "0o600", "keyhook.db": "0o600"}
 
 
 def test_nobody_else_can_read_the_files_of_a_running_server(serve: Callable[..., Server], data_dir: Path) -> None:
