@@ -430,7 +430,7 @@ def test_what_the_terminal_says_makes_the_first_key_when_it_is_pasted(
         done = subprocess.run(
             ["sh", "-c", pasted],
             cwd=ROOT,
-            env={"PATH": "/usr/bin:/bin", "KEYHOOK_SECRET_KEY": LONG, "LANG": "C.UTF-8"},
+            env={"PATH": os.environ["PATH"], "KEYHOOK_SECRET_KEY": LONG, "LANG": "C.UTF-8"},
             capture_output=True,
             text=True,
         )
