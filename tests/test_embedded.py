@@ -6,11 +6,15 @@ import logging
 import os
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask import Flask, Response, after_this_request, request, url_for
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
+from werkzeug.exceptions import NotFound
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.test import Client
 
 import logs
 from auth import public
@@ -118,6 +122,20 @@ def test_the_host_of_the_request_is_known_and_may_be_limited(app: Flask, client:
     assert client.get("/link", headers={"Host": "evil.example.org"}).status_code == 400
 
 
+@pytest.mark.parametrize("mount", ["/keys", "/my keys"])
+def test_the_addresses_in_an_answer_begin_with_where_it_is_mounted(
+    app: Flask, token: Callable[..., str], mount: str
+) -> None:
+    client, headers = Client(DispatcherMiddleware(NotFound(), {mount: app})), {"Authorization": f"Bearer {token()}"}
+    for name in ("a", "b"):
+        made = client.post(f"{mount}/v0/api_keys", json={"name": name}, headers=headers)
+        assert made.headers["Location"] == f"{quote(mount)}/v0/api_keys/{name}"
+    for page in ("api_keys", "audit"):
+        link = client.get(f"{mount}/v0/{page}?limit=1", headers=headers).headers["Link"]
+        assert link.startswith(f"<{quote(mount)}/v0/{page}?limit=1&")
+        assert client.get(link[1:].partition(">")[0], headers=headers).status_code == 200
+
+
 def test_a_request_context_is_enough(app: Flask, token: Callable[..., str]) -> None:
     with app.test_request_context("/v0/api_keys", headers={"Authorization": f"Bearer {token()}"}):
         assert app.full_dispatch_request().status_code == 200
@@ -165,6 +183,26 @@ def test_an_access_line_looks_like_a_record(
     assert words[0][1:5] + words[0][6:7] == ["INFO", "GET", "/v0/auth", "200", "who=jwt:alice"]
     assert words[1][1:5] + words[1][6:7] == words[0][1:5] + words[0][6:7]
     assert len(words[0]) == len(words[1]) == 8
+
+
+def test_a_trace_on_the_terminal_holds_no_credential(
+    app: Flask,
+    call: Callable[..., Any],
+    mint: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @app.get("/crash")
+    @public
+    def crash() -> str:
+        raise RuntimeError(request.headers["Authorization"])
+
+    key = mint()
+    our_terminal(monkeypatch)
+    assert call("GET", "/crash", by=key).status_code == 500
+    trace = capsys.readouterr().err
+    assert f"RuntimeError: Bearer {key[:35]}" in trace
+    assert key[36:] not in trace
 
 
 def test_what_is_configured_afterwards_counts(

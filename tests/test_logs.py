@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -42,6 +44,16 @@ def test_a_request_is_one_line(server: Any) -> None:
     assert last_line(server)["who"] == "jwt:alice"
     server.call("GET", "/nowhere", by=None)
     assert last_line(server).group("who", "status") == ("-", "404")
+
+
+def test_times_are_in_utc_wherever_the_server_stands(serve: Callable[..., Any], data_dir: Path) -> None:
+    server = serve(TZ="EAST-9")
+    (data_dir / "keyhook.db").rename(data_dir / "aside.db")
+    assert server.call("GET", "/healthz", by=None).status_code == 503
+    lines = [line.split(" ", 2) for line in server.log.read_text().splitlines()[-2:]]
+    assert [level for _, level, _ in lines] == ["ERROR", "INFO"]  # a record, and the line of the request
+    for moment, _, _ in lines:
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(moment)) < timedelta(hours=1)
 
 
 def test_a_refusal_says_why_in_the_log_and_not_in_the_answer(server: Any) -> None:
@@ -96,13 +108,13 @@ def test_no_credential_is_ever_logged_wherever_it_stood(server: Any) -> None:
     assert "\nx" not in log
 
 
-@pytest.mark.parametrize("member", ["query", "body"])
+@pytest.mark.parametrize("member", ["query", "repeated", "body"])
 def test_no_error_repeats_a_credential(call: Callable[..., Any], mint: Callable[..., str], member: str) -> None:
     key = mint()
-    if member == "query":
-        response = call("GET", f"/v0/api_keys?{key}=1")
-    else:
+    if member == "body":
         response = call("POST", "/v0/api_keys", json={"name": "x", key: 1})
+    else:
+        response = call("GET", f"/v0/api_keys?{key}=1" + (f"&{key}=2" if member == "repeated" else ""))
     assert response.status_code == 400
     assert key.split("_")[2] not in response.text
 
