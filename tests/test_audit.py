@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def test_each_change_is_one_entry_and_outlives_the_key(call: Callable[..., Any],
     call("DELETE", "/v0/api_keys/n")
     found = entries(call)
     assert [entry["action"] for entry in found] == ["key.deleted", "key.rotated", "key.updated", "key.created"]
+    assert [entry["key_name"] for entry in found] == ["n", "n", "n", "k"]
     assert len({entry["key_id"] for entry in found}) == 1
     assert found[2]["details"] == {
         "name": {"from": "k", "to": "n"},
@@ -131,42 +133,74 @@ def test_nothing_secret_is_in_it_wherever_it_stood(
     assert all(stored not in repr(rows) for (stored,) in hashes)
 
 
+@pytest.mark.parametrize("kind", ["key", "token"])
+def test_an_owner_that_is_a_credential_is_not_repeated(
+    call: Callable[..., Any], mint: Callable[..., str], token: Callable[..., str], data_dir: Path, kind: str
+) -> None:
+    owner = mint("k") if kind == "key" else token()
+    mint("other", by=token(owner=owner))
+    (shown,) = [entry["actor"]["owner"] for entry in entries(call) if entry["key_name"] == "other"]
+    assert shown == (f"{owner[:35]}[redacted]" if kind == "key" else "[redacted]")
+    with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection:
+        rows = connection.execute("SELECT * FROM audit_entries").fetchall()
+    assert owner[36:] not in repr(rows)
+
+
+def test_from_where_is_seen_from_behind_the_proxies(make_app: Callable[..., Flask], data_dir: Path) -> None:
+    app = make_app(data_dir, KEYHOOK_TRUSTED_PROXIES=1)
+    admin = app.test_cli_runner().invoke(args=["token"]).stdout.strip()
+    headers = {"Authorization": f"Bearer {admin}", "X-Forwarded-For": "203.0.113.66, 192.0.2.7"}
+    assert app.test_client().post("/v0/api_keys", json={"name": "k"}, headers=headers).status_code == 201
+    answer: Any = app.test_client().get("/v0/audit", headers=headers)
+    assert [entry["ip"] for entry in answer.json] == ["192.0.2.7"]
+
+
+def everything(connection: sqlite3.Connection) -> list[list[Any]]:
+    return [list(connection.execute(f"SELECT * FROM {table}")) for table in ("api_keys", "lineage", "audit_entries")]  # noqa: S608
+
+
 @pytest.mark.parametrize(
-    ("table", "event", "method", "path", "body"),
+    ("fault", "method", "path", "body", "status"),
     [
-        ("audit_entries", "INSERT", "POST", "", {"name": "new"}),
-        ("audit_entries", "INSERT", "PATCH", "/k", {"description": "x"}),
-        ("audit_entries", "INSERT", "POST", "/k/rotate", {}),
-        ("audit_entries", "INSERT", "DELETE", "/k", None),
-        ("api_keys", "INSERT", "POST", "", {"name": "new"}),
-        ("api_keys", "UPDATE", "PATCH", "/k", {"description": "x"}),
-        ("api_keys", "DELETE", "DELETE", "/k", None),
+        ("INSERT ON audit_entries", "POST", "", {"name": "new"}, 200),
+        ("INSERT ON audit_entries", "PATCH", "/k", {"description": "x"}, 200),
+        ("INSERT ON audit_entries", "POST", "/k/rotate", {}, 401),
+        ("INSERT ON audit_entries", "DELETE", "/k", None, 401),
+        ("INSERT ON audit_entries WHEN NEW.key_name = 'k'", "DELETE", "/k?cascade=true", None, 401),
+        ("INSERT ON audit_entries WHEN NEW.key_name = 'child'", "DELETE", "/k?cascade=true", None, 401),
+        ("INSERT ON api_keys", "POST", "", {"name": "new"}, 200),
+        ("UPDATE ON api_keys", "PATCH", "/k", {"description": "x"}, 200),
+        ("UPDATE ON api_keys", "POST", "/k/rotate", {}, 401),
+        ("DELETE ON api_keys", "DELETE", "/k", None, 401),
+        ("DELETE ON api_keys WHEN OLD.name = 'k'", "DELETE", "/k?cascade=true", None, 401),
+        ("DELETE ON api_keys WHEN OLD.name = 'child'", "DELETE", "/k?cascade=true", None, 401),
+        ("DELETE ON lineage", "DELETE", "/k?cascade=true", None, 401),
     ],
 )
 def test_a_change_and_its_entry_are_never_there_without_each_other(
     call: Callable[..., Any],
     mint: Callable[..., str],
     data_dir: Path,
-    table: str,
-    event: str,
+    fault: str,
     method: str,
     path: str,
     body: Any,
+    status: int,
 ) -> None:
-    """A trigger makes one of the two statements fail: then neither is there."""
+    """A trigger makes one of the statements fail: then nothing is there. Without it all is; `status` is what the key
+    is worth then."""
     key = mint("k")
-    connection = sqlite3.connect(data_dir / "keyhook.db", isolation_level=None)
-    fail = f"CREATE TRIGGER fail BEFORE {event} ON {table} BEGIN SELECT RAISE(FAIL, 'on purpose'); END"
-    connection.execute(fail)
-    before = list(connection.execute("SELECT * FROM api_keys")), list(connection.execute("SELECT * FROM audit_entries"))
-    response = call(method, f"/v0/api_keys{path}", **({} if body is None else {"json": body}))
-    assert response.status_code in (500, 503)
-    after = list(connection.execute("SELECT * FROM api_keys")), list(connection.execute("SELECT * FROM audit_entries"))
-    assert before == after
-    connection.execute("DROP TRIGGER fail")
-    connection.close()
-    assert call(method, f"/v0/api_keys{path}", **({} if body is None else {"json": body})).status_code < 300
-    assert call("GET", "/v0/auth", by=key).status_code in (200, 401)
+    mint("child", by=key)
+    change = {} if body is None else {"json": body}
+    with closing(sqlite3.connect(data_dir / "keyhook.db", isolation_level=None)) as connection:
+        connection.execute(f"CREATE TRIGGER fail BEFORE {fault} BEGIN SELECT RAISE(FAIL, 'on purpose'); END")
+        before = everything(connection)
+        assert call(method, f"/v0/api_keys{path}", **change).status_code in (500, 503)
+        assert everything(connection) == before
+        connection.execute("DROP TRIGGER fail")
+    assert call("GET", "/v0/auth", by=key).status_code == 200
+    assert call(method, f"/v0/api_keys{path}", **change).status_code < 300
+    assert call("GET", "/v0/auth", by=key).status_code == status
 
 
 def test_a_commit_that_fails_leaves_neither(call: Callable[..., Any], mint: Callable[..., str], data_dir: Path) -> None:
