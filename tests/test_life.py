@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
-from models import api_keys, timestamp
+from errors import AuthenticationFailed, InsufficientPermissions, ScopeExceedsCreator
+from keyring import Keyring
+from models import api_keys, now, timestamp
+from principal import Origin
 
 
 def move(app: Flask, name: str, **values: Any) -> None:
@@ -74,6 +77,29 @@ def test_the_next_page_comes_though_the_last_key_of_this_one_is_gone(
         call("DELETE", f"/v0/api_keys/{name}")
     mint("e")
     assert [key["name"] for key in call("GET", link[1:].partition(">")[0]).json] == ["c", "d"]
+
+
+def test_the_next_page_shows_what_was_minted_after_the_newest_key_was_deleted(
+    call: Callable[..., Any], mint: Callable[..., str]
+) -> None:
+    """No place in the order of creation is given twice."""
+    for name in "abc":
+        mint(name)
+    link = call("GET", "/v0/api_keys?limit=2").headers["Link"]
+    for name in "bc":
+        call("DELETE", f"/v0/api_keys/{name}")
+    mint("d")
+    assert [key["name"] for key in call("GET", link[1:].partition(">")[0]).json] == ["d"]
+
+
+def test_the_default_page_holds_a_thousand(app: Flask, call: Callable[..., Any]) -> None:
+    row = {"tenant": "default", "role": "read", "owner": "x", "created_at": now(), "secret_hash": "x"}
+    rows = [{**row, "id": str(number), "name": f"k{number}"} for number in range(1001)]
+    with app.extensions["keyhook"].storage.write() as tx:
+        tx.execute(insert(api_keys), rows)
+    pages = follow(call, "/v0/api_keys")
+    assert [len(page) for page in pages] == [1000, 1]
+    assert [key["name"] for page in pages for key in page] == [row["name"] for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -237,6 +263,7 @@ def family(mint: Callable[..., str]) -> dict[str, str]:
         (["b", "c", "a?cascade=true"], "x y"),
         (["c", "b", "a?cascade=true"], "x y"),
         (["d", "c", "b?cascade=true"], "a x y"),
+        (["d", "a?cascade=true"], "x y"),
         (["x?cascade=true"], "a b c d e"),
     ],
 )
@@ -268,40 +295,59 @@ def test_nothing_of_a_family_is_left_after_its_cascade(
     connection.close()
 
 
-@pytest.mark.parametrize("order", ["abcdexy", "dcebaxy", "bcdeaxy", "xybdcea"])
+@pytest.mark.parametrize(
+    "order", ["a b c d e x y", "d c e b a x y", "b c d e a x y", "x y b d c e a", "x y b e c?cascade=true a"]
+)
 def test_nothing_of_a_family_is_left_when_all_are_gone_one_by_one(
     call: Callable[..., Any], family: dict[str, str], data_dir: Path, order: str
 ) -> None:
-    for name in order:
-        call("DELETE", f"/v0/api_keys/{name}")
+    for name in order.split():
+        assert call("DELETE", f"/v0/api_keys/{name}").status_code == 204
     connection = sqlite3.connect(data_dir / "keyhook.db")
     assert connection.execute("SELECT count(*) FROM lineage").fetchone() == (0,)
     connection.close()
 
 
-@pytest.mark.parametrize("ending", ["disable", "delete", "expire", "rotate", "lower"])
+CHANGES: dict[str, Callable[[Keyring], Any]] = {
+    "create": lambda keyring: keyring.create("orphan", scopes=["a"]),
+    "update": lambda keyring: keyring.update("target", {"description": "x"}),
+    "disable": lambda keyring: keyring.update("target", {"disabled": True}),
+    "rotate": lambda keyring: keyring.rotate("target"),
+    "delete": lambda keyring: keyring.delete("target"),
+}
+ENDINGS: dict[str, dict[str, Any]] = {
+    "disable": {"disabled": True},
+    "expire": {"expires_at": "2020-01-01T00:00:00.000000Z"},
+    "lower": {"role": "read"},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("ending", [*ENDINGS, "rotate", "delete"])
 def test_a_key_that_ends_between_its_check_and_its_change_changes_nothing(
-    app: Flask, call: Callable[..., Any], mint: Callable[..., str], ending: str
+    app: Flask, call: Callable[..., Any], mint: Callable[..., str], good: Any, ending: str, change: str
 ) -> None:
     """The caller was identified; then their key ended; then the change reached its transaction."""
-    from errors import AuthenticationFailed, InsufficientPermissions
-    from principal import Origin
-
     service = app.extensions["keyhook"]
-    key = mint("actor")
-    actor = service.identify(key, lambda: None)
-    keyring = service.keyring(actor, Origin())
+    target, actor = mint("target", scopes=["a"]), service.identify(mint("actor", scopes=["a"]), lambda: None)
     if ending == "rotate":
         call("POST", "/v0/api_keys/actor/rotate", json={})
     elif ending == "delete":
         call("DELETE", "/v0/api_keys/actor?cascade=true")
     else:
-        states: dict[str, dict[str, Any]] = {
-            "disable": {"disabled": True},
-            "expire": {"expires_at": ago(seconds=1)},
-            "lower": {"role": "read"},
-        }
-        move(app, "actor", **states[ending])
+        move(app, "actor", **ENDINGS[ending])
+    before = call("GET", "/v0/api_keys").json, call("GET", "/v0/audit").json
     with pytest.raises(InsufficientPermissions if ending == "lower" else AuthenticationFailed):
-        keyring.create("orphan")
-    assert "orphan" not in names(call)
+        CHANGES[change](service.keyring(actor, Origin()))
+    assert (call("GET", "/v0/api_keys").json, call("GET", "/v0/audit").json) == before
+    assert good(target)
+
+
+@pytest.mark.parametrize("change", ["create", "update", "rotate"])
+def test_the_limits_are_those_at_the_moment_of_the_change(app: Flask, mint: Callable[..., str], change: str) -> None:
+    service = app.extensions["keyhook"]
+    mint("target", scopes=["a"])
+    actor = service.identify(mint("actor", scopes=["a"]), lambda: None)
+    move(app, "actor", scopes="")
+    with pytest.raises(ScopeExceedsCreator):
+        CHANGES[change](service.keyring(actor, Origin()))
