@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from conftest import FLASK_RUN, WAITRESS, Server
+from werkzeug.serving import DechunkedInput
 
 LIMIT = 64 * 1024
 
@@ -133,15 +134,32 @@ INVALID: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+def invalid(response: Any) -> set[str]:
+    """The fields that a ValidationError names, each with a list of texts."""
+    assert (response.status_code, response.json["error_code"]) == (400, "ValidationError")
+    for found in response.json["details"].values():
+        assert isinstance(found, list)
+        assert found
+        assert {type(text) for text in found} == {str}
+    return set(response.json["details"])
+
+
 @pytest.mark.parametrize(("body", "field"), INVALID)
 def test_an_invalid_member_is_named_and_mints_nothing(
     call: Callable[..., Any], body: dict[str, Any], field: str
 ) -> None:
-    response = call("POST", "/v0/api_keys", json=body)
-    assert (response.status_code, response.json["error_code"]) == (400, "ValidationError")
-    assert field in response.json["details"]
-    assert isinstance(response.json["details"][field], list | dict)
+    assert field in invalid(call("POST", "/v0/api_keys", json=body))
     assert call("GET", "/v0/api_keys").json == []
+
+
+def test_the_most_of_everything_is_taken(call: Callable[..., Any]) -> None:
+    scopes = [f"{number:02}{'s' * 62}" for number in range(50)]
+    most = {"name": "n" * 100, "scopes": scopes, "description": "d" * 500}
+    assert call("POST", "/v0/api_keys", json=most).status_code == 201
+    shown = call("GET", f"/v0/api_keys/{most['name']}").json
+    assert {member: shown[member] for member in most} == most
+    rotated = call("POST", f"/v0/api_keys/{most['name']}/rotate", json={"grace_seconds": 2592000})
+    assert rotated.status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -160,9 +178,7 @@ def test_an_invalid_rotation(
     call: Callable[..., Any], mint: Callable[..., str], body: dict[str, Any], field: str
 ) -> None:
     key = mint("k")
-    response = call("POST", "/v0/api_keys/k/rotate", json=body)
-    assert (response.status_code, response.json["error_code"]) == (400, "ValidationError")
-    assert field in response.json["details"]
+    assert field in invalid(call("POST", "/v0/api_keys/k/rotate", json=body))
     assert call("GET", "/v0/auth", by=key).status_code == 200
 
 
@@ -185,9 +201,7 @@ def test_an_invalid_change(
 ) -> None:
     mint("k")
     before = call("GET", "/v0/api_keys/k").json
-    response = call("PATCH", "/v0/api_keys/k", json=body)
-    assert (response.status_code, response.json["error_code"]) == (400, "ValidationError")
-    assert field in response.json["details"]
+    assert field in invalid(call("PATCH", "/v0/api_keys/k", json=body))
     assert call("GET", "/v0/api_keys/k").json == before
 
 
@@ -229,9 +243,7 @@ def test_an_invalid_query_changes_nothing(
 ) -> None:
     mint("k")
     body: dict[str, Any] = {"json": {}} if method in ("POST", "PATCH") else {}
-    response = call(method, path, **body)
-    assert (response.status_code, response.json["error_code"]) == (400, "ValidationError")
-    assert isinstance(response.json["details"], dict)
+    assert invalid(call(method, path, **body))
     assert len(call("GET", "/v0/api_keys").json) == 1
 
 
@@ -291,6 +303,16 @@ def test_the_size_of_a_body(call: Callable[..., Any], size: int, status: int, ch
         assert response.json == {"message": response.json["message"], "error_code": "PayloadTooLarge", "details": None}
 
 
+@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+def test_the_size_of_a_chunked_body_at_a_real_server(serve: Callable[..., Server], command: list[str]) -> None:
+    server, headers = serve(command), {"Content-Type": "application/json"}
+    answers = [
+        server.call("POST", "/v0/api_keys", data=iter([padded(LIMIT + more)]), headers=headers) for more in (1, 0)
+    ]
+    assert [answer.status_code for answer in answers] == [413, 201]
+    assert answers[0].json()["error_code"] == "PayloadTooLarge"
+
+
 def test_too_many_scopes_are_answered_for_once(call: Callable[..., Any]) -> None:
     response = call("POST", "/v0/api_keys", json={"name": "k", "scopes": ["!"] * 10_000})
     assert (response.status_code, len(response.json["details"]["scopes"])) == (400, 1)
@@ -301,20 +323,43 @@ def test_a_hundred_thousand_levels_are_too_large_before_they_are_too_deep(call: 
     assert response.status_code == 413
 
 
-@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
-def test_a_body_that_breaks_off_mints_nothing(serve: Callable[..., Server], command: list[str]) -> None:
+@pytest.mark.parametrize("chunk", [None, b"20\r\n", b"zz\r\n"])
+def test_a_body_that_breaks_off_is_a_bad_request(call: Callable[..., Any], chunk: bytes | None) -> None:
+    environ: dict[str, Any] = {"CONTENT_LENGTH": "200", "wsgi.input": io.BytesIO(b'{"name": "cut"}')}
+    if chunk:
+        chunks: Any = DechunkedInput(io.BytesIO(chunk + b'{"name": "cut"}'))
+        environ = {"CONTENT_LENGTH": "", "wsgi.input": chunks, "wsgi.input_terminated": True}
+    response = call("POST", "/v0/api_keys", content_type="application/json", environ_overrides=environ)
+    assert (response.status_code, response.json["error_code"], response.json["details"]) == (400, "BadRequest", None)
+    assert call("GET", "/v0/api_keys").json == []
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (FLASK_RUN, [("400", True)] * 3),
+        (WAITRESS, [("", False), ("", False), ("400", False)]),  # which hands on nothing but whole bodies
+    ],
+    ids=["flask run", "waitress"],
+)
+def test_a_body_that_breaks_off_mints_nothing(
+    serve: Callable[..., Server], command: list[str], expected: list[tuple[str, bool]]
+) -> None:
+    """Each answer by its status, if there is one, and whether it is ours."""
     server = serve(command)
     head = f"POST /v0/api_keys HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token()}\r\n"
+    answers = []
     for body in (
         'Content-Length: 200\r\n\r\n{"name": "cut"}',
         'Transfer-Encoding: chunked\r\n\r\n20\r\n{"name": "cut"}',
         'Transfer-Encoding: chunked\r\n\r\nzz\r\n{"name": "cut"}\r\n0\r\n\r\n',
     ):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
             connection.sendall(f"{head}Content-Type: application/json\r\n{body}".encode())
             connection.shutdown(socket.SHUT_WR)
-            answer = connection.recv(1000)
-            assert not answer or answer.startswith(b"HTTP/1.1 400 "), answer
+            answer = b"".join(iter(lambda: connection.recv(1000), b"")).decode()
+        answers.append((answer[9:12], '"error_code": "BadRequest"' in answer))
+    assert answers == expected
     assert server.call("GET", "/v0/api_keys").json() == []
     assert "Traceback" not in server.log.read_text()
 
@@ -355,6 +400,19 @@ def test_names_of_all_scripts_are_kept_in_nfc_and_found_in_any_form(
     assert again.status_code == 409
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [("PATCH", "", {"description": "x"}, 200), ("POST", "/rotate", {}, 201), ("DELETE", "", None, 204)],
+)
+def test_a_key_is_changed_under_a_name_in_any_form(
+    call: Callable[..., Any], mint: Callable[..., str], method: str, path: str, body: Any, status: int
+) -> None:
+    mint(unicodedata.normalize("NFC", "größe"))
+    name = quote(unicodedata.normalize("NFD", "größe"))
+    change = {} if body is None else {"json": body}
+    assert call(method, f"/v0/api_keys/{name}{path}", **change).status_code == status
+
+
 def test_a_name_is_measured_after_composition(call: Callable[..., Any]) -> None:
     assert call("POST", "/v0/api_keys", json={"name": "e\u0301" * 100}).status_code == 201
 
@@ -366,8 +424,7 @@ def test_names_differ_by_case(mint: Callable[..., str]) -> None:
 
 @pytest.mark.parametrize("scopes", [["a b"], ["a", 2, "b b"], [1]])
 def test_what_is_wrong_is_a_list_of_texts_for_items_of_a_list_too(call: Callable[..., Any], scopes: list[Any]) -> None:
-    details = call("POST", "/v0/api_keys", json={"name": "x", "scopes": scopes}).json["details"]
-    assert all(isinstance(text, str) for text in details["scopes"])
+    assert invalid(call("POST", "/v0/api_keys", json={"name": "x", "scopes": scopes})) == {"scopes"}
 
 
 @pytest.mark.parametrize("name", [f"{'a1' * 16}_{'b2' * 16}", f"{'0' * 32}_duplicate", "eyJustAName1.secondpart1"])
