@@ -1,7 +1,9 @@
 """Every row of the error table, and nothing but its shape under any method or path."""
 
 import logging
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,6 +152,41 @@ def test_a_fault_of_ours_is_logged_with_its_trace_and_told_to_nobody(
     assert "inner workings" not in response.text
     assert response.json["details"] is None
     assert "inner workings" in caplog.text
+
+
+NEEDS_THE_DATABASE: list[tuple[str, str, Callable[[str], dict[str, Any]]]] = [
+    ("GET", "/v0/api_keys", lambda key: {}),
+    ("POST", "/v0/api_keys", lambda key: {"json": {"name": "new"}}),
+    ("GET", "/v0/api_keys/k", lambda key: {}),
+    ("PATCH", "/v0/api_keys/k", lambda key: {"json": {"disabled": True}}),
+    ("DELETE", "/v0/api_keys/k", lambda key: {}),
+    ("POST", "/v0/api_keys/k/rotate", lambda key: {"json": {}}),
+    ("GET", "/v0/audit", lambda key: {}),
+    ("GET", "/v0/auth", lambda key: {"by": key}),
+    ("POST", "/v0/introspect", lambda key: {"data": {"token": key}}),
+    ("GET", "/healthz", lambda key: {"by": None}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "more"), NEEDS_THE_DATABASE)
+def test_without_its_database_it_says_when_to_come_back_and_nothing_else(
+    call: Callable[..., Any],
+    mint: Callable[..., str],
+    data_dir: Path,
+    method: str,
+    path: str,
+    more: Callable[[str], dict[str, Any]],
+) -> None:
+    key = mint("k")
+    (data_dir / "keyhook.db").rename(data_dir / "aside.db")
+    response = call(method, path, **more(key))
+    assert response.status_code == 503
+    assert response.json == {
+        "message": "The database does not answer at the moment",
+        "error_code": "DatabaseUnavailable",
+        "details": None,
+    }
+    assert re.fullmatch("[1-9][0-9]*", response.headers["Retry-After"])  # seconds (RFC 9110 section 10.2.3)
 
 
 def test_a_route_that_states_no_access_is_refused(app: Flask, call: Callable[..., Any]) -> None:
