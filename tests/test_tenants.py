@@ -1,15 +1,14 @@
 """Tenants never see each other, whatever they ask."""
 
+import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
-from sqlalchemy import event
-
-from models import db
+from sqlalchemy import Engine, event
 
 REQUESTS = [
     ("GET", "", None),
@@ -63,30 +62,68 @@ def test_a_key_mints_in_its_own_tenant(
     assert call("GET", "/v0/api_keys").json == []
 
 
-def test_every_statement_on_keys_and_audit_names_the_tenant(
-    app: Flask, call: Callable[..., Any], mint: Callable[..., str]
+@pytest.mark.parametrize(("method", "path", "body"), REQUESTS[1:])
+def test_a_change_touches_no_key_of_the_same_name_elsewhere(
+    call: Callable[..., Any],
+    mint: Callable[..., str],
+    token: Callable[..., str],
+    data_dir: Path,
+    method: str,
+    path: str,
+    body: Any,
 ) -> None:
-    """But for the two that look a key up by the id in its own credential, and those by an id found under the tenant."""
+    """Theirs come before ours and after it, so that neither the first nor the last of that name is ours."""
+
+    def theirs() -> list[list[Any]]:
+        with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection:
+            tables = ("api_keys", "audit_entries")
+            return [list(connection.execute(f"SELECT * FROM {table} WHERE tenant != 'ours'")) for table in tables]  # noqa: S608
+
+    for tenant in ("before", "ours", "later"):
+        mint("child", by=mint("same", by=token(tenant=tenant)))
+    before = theirs()
+    kwargs = {} if body is None else {"json": body}
+    assert call(method, f"/v0/api_keys/same{path}", by=token(tenant="ours"), **kwargs).status_code < 300
+    assert theirs() == before
+
+
+@pytest.fixture
+def statements() -> Iterator[list[str]]:
+    """Every statement that SQLite is given, its values filled in. To be asked for before the application opens it."""
     seen: list[str] = []
-    with app.app_context():
-        engine = db.engine
 
-    def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        seen.append(" ".join(statement.split()))
+    def trace(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.set_trace_callback(lambda text: seen.append(" ".join(text.split())))
 
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(Engine, "connect", trace)
+    yield seen
+    event.remove(Engine, "connect", trace)
+
+
+def test_every_statement_on_keys_and_audit_names_the_tenant(
+    statements: list[str], call: Callable[..., Any], mint: Callable[..., str]
+) -> None:
+    """But for those that look for a key by its id: that in its own credential, or one found under the tenant."""
+    statements.clear()  # of the start, which looks for any key at all
     key = mint("a")
-    call("GET", "/v0/api_keys?limit=1", by=key)
+    mint("child", by=key)
+    call("GET", "/v0/api_keys?limit=1&after=0", by=key)
     call("GET", "/v0/api_keys/a", by=key)
-    call("GET", "/v0/audit")
-    call("PATCH", "/v0/api_keys/a", json={"description": "x"}, by=key)
-    call("POST", "/v0/api_keys/a/rotate", json={"grace_seconds": 60}, by=key)
-    call("DELETE", "/v0/api_keys/a?cascade=true", by=key)
-    event.remove(engine, "before_cursor_execute", note)
-    reads = [text for text in seen if text.startswith("SELECT") and ("api_keys" in text or "audit_entries" in text)]
-    assert len(reads) > 8
-    for text in reads:
-        assert "tenant = ?" in text or text.endswith("WHERE api_keys.id = ?"), text
+    call("GET", "/v0/audit?before=100")
+    call("PATCH", "/v0/api_keys/a", json={"name": "b", "description": "x"}, by=key)
+    call("POST", "/v0/api_keys/b/rotate", json={"grace_seconds": 60}, by=key)
+    call("POST", "/v0/introspect", data={"token": key})
+    call("DELETE", "/v0/api_keys/b?cascade=true", by=key)
+    mint("c")
+    call("DELETE", "/v0/api_keys/c")
+    found = [text for text in statements if re.search("api_keys|audit_entries", text)]
+    kinds = {(text.split()[0], table) for text in found for table in re.findall("api_keys|audit_entries", text)}
+    assert kinds >= {
+        *((verb, "api_keys") for verb in ("SELECT", "INSERT", "UPDATE", "DELETE")),
+        *((verb, "audit_entries") for verb in ("SELECT", "INSERT")),
+    }
+    named = re.compile(r"tenant = 'default'|^INSERT .*\btenant, .*'default', |WHERE api_keys\.id (= '|IN \()")
+    assert [text for text in found if not named.search(text)] == []
 
 
 def test_people_of_a_tenant_that_is_not_there_yet_find_it_empty(
