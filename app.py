@@ -47,6 +47,12 @@ class Keyhook(Flask):
         return MapAdapter(self.url_map, host, request.root_path, "", request.scheme, path, request.method)
 
 
+def _end_session(_: BaseException | None) -> None:
+    """Flask-SQLAlchemy's own looks for a session of this request where nobody has any; nothing here uses one."""
+    if db.session.registry.registry:
+        db.session.remove()
+
+
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """The service, its files made and its schema brought up to date.
 
@@ -62,6 +68,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.url_map.merge_slashes = False  # or it would redirect, in HTML
     logs.set_up()
     db.init_app(app)
+    app.teardown_appcontext_funcs[:] = [_end_session]
     with app.app_context():
         app.extensions[service.EXTENSION] = service.Service(chosen, Storage(db.engine, chosen.database))
     for part in (errors, cli):

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections import deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -62,7 +62,7 @@ class Storage:
         self._directory, self._file, self._beside = str(real.parent), str(path), (f"{real}-wal", f"{real}-shm")
         self._process = os.getpid()
         self.engine = engine
-        self._idle: deque[Connection] = deque()
+        self._idle: deque[tuple[Connection, sqlite3.Connection]] = deque()  # each with what it is made of
         self._queue = WriteQueue()
         self._writer: Connection | None = None
         self._patience = BUSY_TIMEOUT  # seconds that it waits for a lock
@@ -81,7 +81,7 @@ class Storage:
     def close(self) -> None:
         """Closes everything; for tests and tools, since a server just ends."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
         for connection in (self._writer, self._anchor):
             if connection is not None:
                 connection.close()
@@ -89,39 +89,29 @@ class Storage:
 
     def first(self, statement: Executable) -> Row[Any] | None:
         """The first row as of now, or None. Raises DatabaseUnavailable."""
-        return self._read(lambda connection: connection.execute(statement).first())
+        return self._read(lambda connection, _: connection.execute(statement).first())
 
     def look_up(self, lookup: "Lookup", value: str) -> Any:
         """The row of a Lookup as of now, or None. Raises DatabaseUnavailable."""
-        values = self._read(lambda connection: driver(connection).execute(lookup.text, (value,)).fetchone())
+        values = self._read(lambda _, driver: driver.execute(lookup.text, (value,)).fetchone())
         return values and lookup.make_row(values)
 
     def all(self, statement: Executable) -> Sequence[Row[Any]]:
         """Every row as of now. Raises DatabaseUnavailable."""
-        return self._read(lambda connection: connection.execute(statement).all())
+        return self._read(lambda connection, _: connection.execute(statement).all())
 
     def ping(self) -> None:
         """Raises DatabaseUnavailable unless a table of the database can be read."""
         self.first(_PING)
 
-    def turn(self) -> AbstractContextManager[float]:
-        """To be the one writer of this process; see WriteQueue.turn. SQLite's own lock is not taken yet."""
-        return self._queue.turn()
-
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A turn and its transaction. Raises DatabaseUnavailable."""
-        with self.turn() as deadline, self.transaction(deadline) as connection:
-            yield connection
+        """A transaction that holds SQLite's write lock from its start and is on the disk when it ends.
 
-    @contextmanager
-    def transaction(self, deadline: float) -> Iterator[Connection]:
-        """In a turn: what holds SQLite's write lock from its first statement and is on the disk when it ends.
-
-        Raises DatabaseUnavailable when the lock does not come before the deadline of the turn, the file cannot be
-        written, or it was moved away or replaced before the commit was done.
+        Raises DatabaseUnavailable when the turn or the lock does not come in time, the file cannot be written, or it
+        was moved away or replaced before the commit was done.
         """
-        with translated():
+        with self._queue.turn() as deadline, Translated():
             self.check_writable()
             connection = self._take_writer(round(max(0.1, deadline - time.monotonic()), 1))
             try:
@@ -163,7 +153,7 @@ class Storage:
 
     def _look(self) -> tuple[tuple[int, ...], int]:
         main = os.stat(self._file)
-        wal, index = map(os.stat, self._beside)
+        wal, index = os.stat(self._beside[0]), os.stat(self._beside[1])
         return (main.st_dev, main.st_ino, wal.st_dev, wal.st_ino, index.st_dev, index.st_ino), main.st_mtime_ns
 
     def _read_marks(self) -> tuple[bytes, bytes]:
@@ -177,19 +167,20 @@ class Storage:
             if not os.access(place, os.W_OK):
                 raise DatabaseUnavailable(f"{place} is read-only")
 
-    def _read(self, query: Callable[[Connection], T]) -> T:
+    def _read(self, query: Callable[[Connection, sqlite3.Connection], T]) -> T:
         self.check_file()
-        with translated():
+        with Translated():
             try:
-                connection = self._idle.pop()
+                pair = self._idle.pop()
             except IndexError:
                 connection = self.engine.connect()
+                pair = connection, driver(connection)
             try:
-                result = query(connection)
+                result = query(*pair)
             except BaseException:
-                connection.close()
+                pair[0].close()
                 raise
-        self._idle.append(connection)
+        self._idle.append(pair)
         return result
 
     def _take_writer(self, patience: float) -> Connection:
@@ -246,7 +237,7 @@ class LooseWriter:
     def execute(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
         """One transaction with the statement for each row. Raises DatabaseUnavailable, at once when locked."""
         self._storage.check_writable()
-        with translated():
+        with Translated():
             connection = self._connection or self._open()
             self._connection = None
             try:
@@ -269,15 +260,20 @@ class LooseWriter:
         return connection
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """SQLite's errors as DatabaseUnavailable, but for a violated constraint and for mistakes of our own."""
-    try:
-        yield
-    except (IntegrityError, ProgrammingError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
-        raise
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        raise DatabaseUnavailable(str(getattr(error, "orig", None) or error)) from error
+class Translated:
+    """SQLite's errors as DatabaseUnavailable, but for a violated constraint and for mistakes of our own.
+
+    A class, since a generator takes three microseconds of every check.
+    """
+
+    OURS = (IntegrityError, ProgrammingError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (SQLAlchemyError, sqlite3.Error)) and not isinstance(error, self.OURS):
+            raise DatabaseUnavailable(str(getattr(error, "orig", None) or error)) from error
 
 
 def control(connection: Connection, statement: str) -> None:
