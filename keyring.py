@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 import keys
 from credentials import redact
 from errors import AuthenticationFailed, DuplicateName, UnknownApiKey
-from keys import Keys, NewSecret
+from keys import Keys
 from models import api_keys, audit_entries, lineage, now, status, timestamp
 from principal import Limits, Origin, Principal
 from storage import Insert, Storage
@@ -77,8 +77,8 @@ class Keyring:
         Raises DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed when the acting key has
         ended meanwhile.
         """
-        key_id = keys.new_id()
-        with self._minting() as (secret, tx, limits):
+        key_id, secret = keys.new_id(), self._keys.new_secret()  # before the turn, since bcrypt may be set to be slow
+        with self._change() as (tx, limits):
             row = {
                 "id": key_id,
                 "tenant": self.tenant,
@@ -135,7 +135,8 @@ class Keyring:
 
         Raises UnknownApiKey, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
         """
-        with self._minting() as (secret, tx, limits):
+        secret = self._keys.new_secret()
+        with self._change() as (tx, limits):
             row = self._find(tx, name)
             if limits:
                 _require_row_within(limits, row)
@@ -184,19 +185,6 @@ class Keyring:
         """A transaction, and the limits of the acting key as they are inside it; None for people, who have none."""
         with self._storage.write() as tx:
             yield tx, self._limits(tx)
-
-    @contextmanager
-    def _minting(self) -> Iterator[tuple[NewSecret, Connection, Limits | None]]:
-        """The same, with a new secret.
-
-        A quick hash is made in the turn, since threads that all hash at once only slow each other down; a dear one
-        before it, since it would hold up every other change.
-        """
-        secret = None if self._keys.hashes_quickly else self._keys.new_secret()
-        with self._storage.turn() as turn:
-            secret = secret or self._keys.new_secret()
-            with self._storage.transaction(turn) as tx:
-                yield secret, tx, self._limits(tx)
 
     def _limits(self, tx: Connection) -> Limits | None:
         if self._principal.kind != "api_key":

@@ -20,7 +20,6 @@ from models import api_keys, is_expired, now, timestamp
 from storage import Lookup, LooseWriter, Storage
 
 MEMORY_SIZE = 16_384  # verified secrets that a process remembers: about 4 MB
-QUICK_ROUNDS = 6  # bcrypt's cost up to which a hash takes a few milliseconds
 USE_INTERVAL = 60  # seconds between two writes of one key's last use
 USE_PENDING = 10_000  # keys whose use could not be written yet
 USE_RETRY = 0.5  # seconds after a write of uses that failed
@@ -126,7 +125,6 @@ class Keys:
         self.prefix = prefix
         self.last_use = LastUse(storage.loose_writer())
         self.verifier = Verifier()
-        self.hashes_quickly = rounds <= QUICK_ROUNDS
         self._storage = storage
         self._rounds = rounds
 
