@@ -21,7 +21,6 @@ API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
-    ("X-Frame-Options", "DENY"),  # frame-ancestors for what predates it
 ]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -48,12 +47,12 @@ class Envelope:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal sent
             sent = status[:3]
+            if "Cache-Control" not in [name for name, _ in headers]:
+                headers.append(("Cache-Control", "no-store"))
             headers += environ.get("keyhook.headers", ())
             headers += HEADERS
             headers.append(("X-Request-ID", request_id))
             headers.append(("Content-Security-Policy", environ.get("keyhook.policy", API_POLICY)))
-            if "Cache-Control" not in [name for name, _ in headers]:
-                headers.append(("Cache-Control", "no-store"))
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         body = self._app(environ, start)

@@ -234,7 +234,7 @@ def _operation(path: str, rule: Rule, view: Any, promise: Contract) -> dict[str,
     common = COMMON_HEADERS | {"Keyhook-Key-Expires"} if security else COMMON_HEADERS
     failures = _by_status(sample(error, view.access) for error in refusals(rule, view.access, promise))
     operation: dict[str, Any] = {
-        "operationId": rule.endpoint.partition(".")[2],
+        "operationId": view.__name__,
         "tags": [TAG_OF[path]],
         "summary": " ".join(summary.replace("`", "").split()).removesuffix("."),
         "security": security,
