@@ -63,7 +63,7 @@ def auth() -> Answer:
 def _any_method(state: BlueprintSetupState) -> None:
     """A rule without methods matches them all, those that nobody has thought of yet included.
 
-    Its endpoint is not in the blueprint's name: Flask would look for hooks of the blueprint three times a request.
+    Its endpoint does not begin with the blueprint's name, or Flask would look for hooks of that three times a request.
     """
     state.app.url_map.add(Rule("/v0/auth", endpoint="keyhook-auth"))
     state.app.view_functions["keyhook-auth"] = auth
