@@ -25,7 +25,11 @@ from principal import Limits, Origin, Principal
 from storage import Insert, Storage
 
 _NEW_KEY = Insert(
-    api_keys, default=["seq", "last_used_at", "last_used_ip", "disabled", "previous_hash", "previous_until"]
+    api_keys,
+    default=[
+        *("seq", "last_used_at", "last_used_ip", "disabled", "disabled_by"),
+        *("previous_hash", "previous_until", "previous_prefix", "prefix", "hint"),
+    ],
 )
 _NEW_LINK = Insert(lineage)
 _NEW_ENTRY = Insert(audit_entries, default=["id"])

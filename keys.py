@@ -24,7 +24,7 @@ USE_INTERVAL = 60  # seconds between two writes of one key's last use
 USE_PENDING = 10_000  # keys whose use could not be written yet
 USE_RETRY = 0.5  # seconds after a write of uses that failed
 
-_NOT_NEEDED = {"seq", "description", "created_by_key", "last_used_ip"}
+_NOT_NEEDED = {"seq", "description", "created_by_key", "last_used_ip", "hint", "disabled_by"}
 _BY_ID = Lookup(
     select(*(column for column in api_keys.c if column.name not in _NOT_NEEDED)).where(
         api_keys.c.id == bindparam("key_id")

@@ -13,7 +13,7 @@ from sqlalchemy import Boolean, Column, Index, Integer, Row, String, Text, Uniqu
 
 db = SQLAlchemy()
 
-SCHEMA = "0001"  # the newest migration; a test holds it to migrations/versions
+SCHEMA = "0002"  # the newest migration; a test holds it to migrations/versions
 
 api_keys = db.Table(
     "api_keys",
@@ -34,6 +34,10 @@ api_keys = db.Table(
     Column("secret_hash", String(60), nullable=False),
     Column("previous_hash", String(60)),  # the secret before the last rotation,
     Column("previous_until", String(27)),  # good until then
+    Column("prefix", String(10)),  # of the key's text; null: minted by a version that did not keep it, so any is good
+    Column("previous_prefix", String(10)),
+    Column("hint", String(4)),  # the last four characters of the key's text
+    Column("disabled_by", String(10)),  # the kind of actor; null while the key is enabled
     UniqueConstraint("tenant", "name"),
     Index("ix_api_keys_tenant_seq", "tenant", "seq"),
     sqlite_autoincrement=True,
@@ -63,6 +67,13 @@ audit_entries = db.Table(
     Column("details", Text),  # JSON
     Index("ix_audit_entries_tenant_id", "tenant", "id"),
     sqlite_autoincrement=True,
+)
+
+# What the database remembers about the service itself, such as a fingerprint of the secret that signs its tokens.
+service_facts = db.Table(
+    "service_facts",
+    Column("name", String(40), primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 
