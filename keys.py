@@ -34,7 +34,11 @@ _NOTE_USE = (
     update(api_keys)
     .where(
         api_keys.c.id == bindparam("key_id"),
-        or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < bindparam("due")),
+        or_(
+            api_keys.c.last_used_at.is_(None),
+            api_keys.c.last_used_at < bindparam("due"),
+            api_keys.c.last_used_at > bindparam("ahead"),
+        ),
     )
     .values(last_used_at=bindparam("at"), last_used_ip=bindparam("ip"))
 )
@@ -88,13 +92,15 @@ class LastUse:
     def __init__(self, writer: LooseWriter) -> None:
         self._writer = writer
         self._pending: dict[str, dict[str, Any]] = {}
+        self._corrected: Memory[float] = Memory(USE_PENDING)  # when a time in the future was, by time.monotonic
         self._busy = threading.Lock()
         self._retry_at = 0.0
 
     def note(self, row: Row[Any], address: Callable[[], str | None]) -> None:
         """A key was used. `address` is asked only when the use is to be written."""
-        if _is_due(row.last_used_at) and len(self._pending) < USE_PENDING:
-            self._pending[row.id] = {"key_id": row.id, "due": _due(time.time()), "at": now(), "ip": address()}
+        if _is_due(row.last_used_at) and len(self._pending) < USE_PENDING and self._may_write(row):
+            due = _at(time.time() - USE_INTERVAL)
+            self._pending[row.id] = {"key_id": row.id, "due": due, "at": now(), "ip": address()}
         if self._pending:
             self.flush()
 
@@ -104,7 +110,8 @@ class LastUse:
             return
         try:
             uses = list(self._pending.items())
-            self._writer.execute(_NOTE_USE, [use for _, use in uses])
+            ahead = _at(time.time() + USE_INTERVAL)  # as of now: another process may have written a later use since
+            self._writer.execute(_NOTE_USE, [{**use, "ahead": ahead} for _, use in uses])
             for key_id, use in uses:
                 if self._pending.get(key_id) is use:
                     del self._pending[key_id]
@@ -116,6 +123,16 @@ class LastUse:
     def close(self) -> None:
         self.flush()
         self._writer.close()
+
+    def _may_write(self, row: Row[Any]) -> bool:
+        """Two machines whose clocks differ would correct each other at every use: once a minute is enough."""
+        if row.last_used_at is None or row.last_used_at < now():
+            return True
+        before = self._corrected.get(row.id)
+        if before is not None and time.monotonic() - before < USE_INTERVAL:
+            return False
+        self._corrected.put(row.id, time.monotonic())
+        return True
 
 
 class Keys:
@@ -161,15 +178,25 @@ class Keys:
 
 
 def _is_due(last: str | None) -> bool:
-    """Mostly it is not, and the text of a whole second, which is remembered, says so."""
+    """A use that was noted too long ago is, and one that was noted in the future, as when the clock stepped back.
+
+    Mostly it is neither, and the texts of a whole second, which are remembered, say so.
+    """
+    if last is None:
+        return True
     moment = time.time()
-    return last is None or (last < _due(int(moment) + 1) and last < _due(moment))
+    since, until = _settled(int(moment))
+    return not since <= last <= until and (last < _at(moment - USE_INTERVAL) or last > _at(moment + USE_INTERVAL))
 
 
 @lru_cache(maxsize=2)
-def _due(moment: float) -> str:
-    """A use that was noted before this is due again at the moment."""
-    return timestamp(datetime.fromtimestamp(moment - USE_INTERVAL, UTC))
+def _settled(second: int) -> tuple[str, str]:
+    """A use that was noted between these is not due at any moment of the second."""
+    return _at(second + 1 - USE_INTERVAL), _at(second + USE_INTERVAL)
+
+
+def _at(moment: float) -> str:
+    return timestamp(datetime.fromtimestamp(moment, UTC))
 
 
 def new_id() -> str:

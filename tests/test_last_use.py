@@ -106,6 +106,31 @@ def test_the_next_write_comes_when_the_minute_is_over(
         assert last_use(data_dir)[0] == moment
 
 
+@pytest.mark.parametrize(("ahead", "written"), [(3600, True), (86400 * 400, True), (120, True), (50, False)])
+def test_a_use_in_the_future_as_when_the_clock_stepped_back_is_renewed(
+    call: Call, mint: Call, data_dir: Path, ahead: float, written: bool
+) -> None:
+    key = mint()
+    moved = move_back(data_dir, -ahead)
+    call("GET", "/v0/auth", by=key)
+    moment = last_use(data_dir)[0] or ""
+    assert (moment != moved) is written
+    assert datetime.fromisoformat(moment) <= datetime.now(UTC) + timedelta(seconds=60)
+    call("GET", "/v0/auth", by=key)
+    assert last_use(data_dir)[0] == moment
+
+
+def test_two_clocks_that_differ_cost_no_write_a_use(call: Call, mint: Call, data_dir: Path) -> None:
+    """Another process, an hour ahead, writes its time again after each of ours."""
+    key = mint()
+    move_back(data_dir, -3600)
+    call("GET", "/v0/auth", by=key)
+    for _ in range(3):
+        theirs = move_back(data_dir, -3600)
+        call("GET", "/v0/auth", by=key)
+        assert last_use(data_dir)[0] == theirs
+
+
 @pytest.mark.parametrize(("tenant", "used"), [("default", True), ("other", False)])
 def test_an_introspection_is_a_use_in_the_tenant_of_the_key_alone(
     call: Call, mint: Call, token: Call, data_dir: Path, tenant: str, used: bool
@@ -258,6 +283,24 @@ def test_a_use_that_waited_replaces_none_that_another_process_has_written_since(
     def written() -> bool:
         assert call("GET", "/healthz", by=None).status_code == 200
         return last_use(data_dir, "other")[0] is not None
+
+    until(written)
+    assert last_use(data_dir) == (newer, None)
+
+
+def test_nor_one_that_another_process_has_written_long_after(call: Call, mint: Call, app: Flask) -> None:
+    """What is in the future is told when a use is written, not when it was: it may have waited for that long."""
+    key, uses = mint("laptop"), app.extensions["keyhook"].keys.last_use
+    data_dir = app.extensions["keyhook"].settings.data_dir
+    with locked(data_dir):
+        assert call("GET", "/v0/auth", by=key).status_code == 200
+    [waiting] = uses._pending.values()
+    waiting.update(dict.fromkeys(waiting.keys() - {"key_id", "ip"}, "2020-01-01T00:00:00.000000Z"))
+    newer = move_back(data_dir, 0)
+
+    def written() -> bool:
+        assert call("GET", "/healthz", by=None).status_code == 200
+        return not uses._pending
 
     until(written)
     assert last_use(data_dir) == (newer, None)
