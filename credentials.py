@@ -36,6 +36,7 @@ _SHORTEST_LEAK = 19  # characters
 
 
 class ParsedKey(NamedTuple):
+    prefix: str
     id: str
     secret: str
 
@@ -57,12 +58,12 @@ def write_key(prefix: str, key_id: str, secret: str) -> str:
 
 
 def read_key(text: str) -> ParsedKey | None:
-    """The id (a canonical UUID) and the secret, or None for what is not written like a key."""
+    """The prefix, the id (a canonical UUID) and the secret, or None for what is not written like a key."""
     match = _KEY.fullmatch(text)
     if match is None or zlib.crc32(text[:-8].encode()) != int(match["crc"], 16):
         return None
-    hexes = match["id"]
-    return ParsedKey(f"{hexes[:8]}-{hexes[8:12]}-{hexes[12:16]}-{hexes[16:20]}-{hexes[20:]}", match["secret"])
+    prefix, hexes, secret, _ = match.groups()
+    return ParsedKey(prefix, f"{hexes[:8]}-{hexes[8:12]}-{hexes[12:16]}-{hexes[16:20]}-{hexes[20:]}", secret)
 
 
 def is_key(text: str, prefix: str) -> bool:

@@ -28,7 +28,7 @@ _NEW_KEY = Insert(
     api_keys,
     default=[
         *("seq", "last_used_at", "last_used_ip", "disabled", "disabled_by"),
-        *("previous_hash", "previous_until", "previous_prefix", "prefix", "hint"),
+        *("previous_hash", "previous_until", "previous_prefix"),
     ],
 )
 _NEW_LINK = Insert(lineage)
@@ -94,7 +94,7 @@ class Keyring:
                 "created_at": now(),
                 "created_by_key": self._principal.key_id,
                 "expires_at": given.get("expires_at", limits.expires_at if limits else None),
-                "secret_hash": secret.hash,
+                **secret.kept(key_id),
             }
             if limits:
                 limits.require_within(row["scopes"].split(), row["expires_at"])
@@ -146,8 +146,9 @@ class Keyring:
                 _require_row_within(limits, row)
             until = timestamp(datetime.now(UTC) + timedelta(seconds=grace_seconds)) if grace_seconds else None
             values = {
-                "secret_hash": secret.hash,
+                **secret.kept(row.id),
                 "previous_hash": row.secret_hash if until else None,
+                "previous_prefix": row.prefix if until else None,
                 "previous_until": until,
             }
             tx.execute(update(api_keys).where(api_keys.c.id == row.id).values(values))

@@ -23,6 +23,7 @@ MEMORY_SIZE = 16_384  # verified secrets that a process remembers: about 4 MB
 USE_INTERVAL = 60  # seconds between two writes of one key's last use
 USE_PENDING = 10_000  # keys whose use could not be written yet
 USE_RETRY = 0.5  # seconds after a write of uses that failed
+HINT = 4  # characters at the end of a key by which people tell it from others
 
 _NOT_NEEDED = {"seq", "description", "created_by_key", "last_used_ip", "hint", "disabled_by"}
 _BY_ID = Lookup(
@@ -53,6 +54,10 @@ class NewSecret(NamedTuple):
 
     def text(self, key_id: str) -> str:
         return credentials.write_key(self.prefix, key_id, self.secret)
+
+    def kept(self, key_id: str) -> dict[str, str]:
+        """The columns of a key's row that it fills."""
+        return {"secret_hash": self.hash, "prefix": self.prefix, "hint": self.text(key_id)[-HINT:]}
 
 
 class Verifier:
@@ -174,6 +179,8 @@ class Keys:
         matched = self.verifier.match(parsed.secret, valid_hashes(row))
         if matched is None:
             raise AuthenticationFailed("wrong secret")
+        if parsed.prefix != (prefix_of(row, matched) or parsed.prefix):
+            raise AuthenticationFailed("wrong prefix")
         return row, matched
 
 
@@ -208,6 +215,11 @@ def valid_hashes(row: Row[Any]) -> list[str]:
     if row.previous_until is not None and row.previous_until > now():
         return [row.secret_hash, row.previous_hash]
     return [row.secret_hash]
+
+
+def prefix_of(row: Row[Any], matched: str) -> str | None:
+    """The prefix under which a secret was minted; None when that was not kept then, so that any is good."""
+    return row.prefix if matched == row.secret_hash else row.previous_prefix  # type: ignore[no-any-return]
 
 
 def ends_at(row: Row[Any], matched: str) -> str | None:

@@ -180,6 +180,20 @@ class Key(Schema):
             "description": "`disabled`, else `expired`, else `active`.",
         },
     )
+    prefix = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "What the key begins with; null for one of an earlier version.", "example": "kh"},
+    )
+    hint = fields.Function(
+        lambda row: f"…{row.hint}" if row.hint else None,
+        required=True,
+        metadata={
+            "type": ["string", "null"],
+            "description": "Its last four characters, after an ellipsis; null for one of an earlier version.",
+            "example": "…4121",
+        },
+    )
 
 
 class Actor(Schema):

@@ -60,11 +60,11 @@ def test_the_secret_is_kept_nowhere(app: Flask, mint: Callable[..., str]) -> Non
 
 
 def test_the_defaults_of_a_key(call: Callable[..., Any], mint: Callable[..., str]) -> None:
-    mint("laptop")
+    key = mint("laptop")
     shown = call("GET", "/v0/api_keys/laptop").json
     assert list(shown) == [
         "id", "name", "role", "scopes", "description", "owner", "created_at", "created_by_key", "expires_at",
-        "last_used_at", "last_used_ip", "disabled", "status",
+        "last_used_at", "last_used_ip", "disabled", "status", "prefix", "hint",
     ]  # fmt: skip
     assert shown | {"id": "", "created_at": ""} == {
         "id": "",
@@ -80,6 +80,8 @@ def test_the_defaults_of_a_key(call: Callable[..., Any], mint: Callable[..., str
         "last_used_ip": None,
         "disabled": False,
         "status": "active",
+        "prefix": "kh",
+        "hint": f"…{key[-4:]}",
     }
 
 

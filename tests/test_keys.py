@@ -23,7 +23,7 @@ def test_a_key_is_read_as_it_was_written() -> None:
     secret = credentials.new_secret()
     text = credentials.write_key("kh", ID, secret)
     assert KEY.fullmatch(text)
-    assert credentials.read_key(text) == (ID, secret)
+    assert credentials.read_key(text) == ("kh", ID, secret)
 
 
 def test_secrets_differ_and_use_the_whole_alphabet() -> None:

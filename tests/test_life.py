@@ -175,7 +175,7 @@ def test_a_rotation_keeps_the_key_and_ends_the_old_secret(
     assert response.status_code == 201
     assert list(response.json) == ["api_key", "id", "name"]
     assert (response.json["id"], response.json["name"]) == (before["id"], "k")
-    assert call("GET", "/v0/api_keys/k").json == before
+    assert call("GET", "/v0/api_keys/k").json == {**before, "hint": f"…{response.json['api_key'][-4:]}"}
     assert good(response.json["api_key"])
     assert not good(old)
 

@@ -8,12 +8,18 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
+from alembic import command
+from alembic.config import Config
 from conftest import ROOT
 from flask import Flask
+from sqlalchemy import create_engine
+from test_prefix import under
 from test_startup import CREATE, run
 
 import bootstrap
+import credentials
 import models
 from errors import StartupError
 
@@ -65,6 +71,54 @@ def test_an_older_database_is_brought_up_to_date_with_its_keys(
     assert rows(data_dir, "SELECT name, note, version_num FROM api_keys, alembic_version") == [
         ("laptop", "none yet", "9999")
     ]
+
+
+OLD_ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
+
+
+@pytest.fixture
+def old_key(data_dir: Path) -> str:
+    """A key in a database as the first release made it, which kept no prefix."""
+    data_dir.mkdir(mode=0o700)
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    engine = create_engine(f"sqlite:///{data_dir / 'keyhook.db'}")
+    secret = credentials.new_secret()
+    hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO api_keys (id, tenant, name, role, owner, created_at, secret_hash) "
+            "VALUES (?, 'default', 'old', 'write', 'alice', '2025-01-01T00:00:00.000000Z', ?)",
+            (OLD_ID, hashed),
+        )
+    engine.dispose()
+    return credentials.write_key("kh", OLD_ID, secret)
+
+
+def test_a_key_of_the_first_release_is_good_under_any_prefix_until_it_is_rotated(
+    old_key: str, make_app: Callable[..., Flask], data_dir: Path
+) -> None:
+    app = make_app(data_dir, KEYHOOK_KEY_PREFIX="team2")
+    client, runner = app.test_client(), app.test_cli_runner()
+
+    def good(*keys: str) -> list[bool]:
+        return [client.get("/v0/auth", headers={"X-API-Key": key}).status_code == 200 for key in keys]
+
+    def shown() -> tuple[Any, Any]:
+        [key] = client.get("/v0/api_keys", headers={"Authorization": f"Bearer {old_key}"}).get_json()
+        assert (key["id"], key["name"], key["status"]) == (OLD_ID, "old", "active")
+        return key["prefix"], key["hint"]
+
+    assert good(old_key, under("team2", old_key), under("zz", old_key)) == [True] * 3
+    assert shown() == (None, None)
+    assert runner.invoke(args=["keys", "inspect"], input=under("zz", old_key)).stdout.startswith("old: active")
+    new = runner.invoke(args=["keys", "rotate", "old", "--grace", "1h"]).stdout.strip()
+    assert good(new, under("kh", new), old_key, under("zz", old_key)) == [True, False, True, True]
+    assert shown() == ("team2", f"…{new[-4:]}")
+    newest = runner.invoke(args=["keys", "rotate", "old", "--grace", "1h"]).stdout.strip()
+    assert good(newest, new, under("kh", new), old_key) == [True, True, False, False]
 
 
 def test_a_migration_that_fails_changes_nothing(
