@@ -74,7 +74,7 @@ def update_api_key(name: str, body: dict[str, Any]) -> Any:
     """Change a key.
 
     Only the members that are given change. With a key: both the key as it is and as it would be lie within the limits
-    of the caller's own; disabling needs only the role.
+    of the caller's own; disabling needs only the role. What a person disabled, only a person enables again.
     """
     return keyring().update(nfc(name), body)
 

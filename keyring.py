@@ -18,9 +18,9 @@ from sqlalchemy.exc import IntegrityError
 
 import keys
 from credentials import redact
-from errors import AuthenticationFailed, DuplicateName, UnknownApiKey
+from errors import AuthenticationFailed, DuplicateName, InsufficientPermissions, UnknownApiKey
 from keys import Keys
-from models import api_keys, audit_entries, lineage, now, status, timestamp
+from models import api_keys, audit_entries, is_contained, lineage, now, status, timestamp
 from principal import Limits, Origin, Principal
 from storage import Insert, Storage
 
@@ -109,7 +109,8 @@ class Keyring:
     def update(self, name: str, changes: dict[str, Any]) -> Row[Any]:
         """Changes any of `name, description, role, scopes, expires_at, disabled`; returns the key as it is then.
 
-        Raises UnknownApiKey, DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
+        What a person disabled no key enables again. Raises UnknownApiKey, DuplicateName, InsufficientPermissions,
+        ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
         """
         if not changes:
             return self.get(name)
@@ -118,7 +119,9 @@ class Keyring:
             values["scopes"] = " ".join(values["scopes"])
         with self._change() as (tx, limits):
             before = self._find(tx, name)
-            if limits and values != {"disabled": True}:
+            if "disabled" in values:
+                values["disabled_by"] = self._disabled_by(before, disabled=values["disabled"])
+            if limits and changes != {"disabled": True}:
                 _require_row_within(limits, before)
                 after = {**before._mapping, **values}
                 limits.require_within(after["scopes"].split(), after["expires_at"])
@@ -126,6 +129,8 @@ class Keyring:
             if changed:
                 with _unique_name():
                     tx.execute(update(api_keys).where(api_keys.c.id == before.id).values(changed))
+                if changed.pop("disabled_by", None):  # a change also where the key was disabled already
+                    changed["disabled"] = True
                 details = {
                     column: {"from": _shown(column, before._mapping[column]), "to": _shown(column, value)}
                     for column, value in changed.items()
@@ -200,6 +205,19 @@ class Keyring:
         Principal("api_key", row.tenant, row.owner, row.role).require_role("write")
         # A secret in its grace gives no longer life than its own, or it could rotate itself out of its end.
         return Limits(frozenset(row.scopes.split()), keys.ends_at(row, self._principal.secret_hash))
+
+    def _disabled_by(self, row: Row[Any], *, disabled: bool) -> str | None:
+        """By whom a key is disabled from now on. A person takes over from a key, and only a person undoes theirs.
+
+        Raises InsufficientPermissions.
+        """
+        kind = self._principal.kind
+        if not disabled:
+            if kind == "api_key" and is_contained(row):
+                raise InsufficientPermissions(required="jwt", actual=kind)
+            return None
+        stays = row.disabled and (kind == "api_key" or is_contained(row))
+        return row.disabled_by if stays else kind
 
     def _find(self, tx: Connection, name: str) -> Row[Any]:
         row = tx.execute(self._mine.where(api_keys.c.name == name)).first()

@@ -99,3 +99,8 @@ def is_expired(holder: Any) -> bool:
 def status(row: Row[Any]) -> str:
     """Of a key's row: `disabled`, else `expired`, else `active`, as of now."""
     return "disabled" if row.disabled else "expired" if is_expired(row) else "active"
+
+
+def is_contained(row: Row[Any]) -> bool:
+    """Whether a key is disabled in a way that only a person undoes: by whoever is no key themselves."""
+    return bool(row.disabled) and row.disabled_by not in (None, "api_key")
