@@ -1,12 +1,13 @@
 """Blueprint of /v0/api_keys, /v0/audit and /healthz: the decorators are a view's contract, its body is one call."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
 from flask import Blueprint, request
 
 from auth import keyring, public, requires
-from errors import DuplicateName, ExpiryExceedsCreator, ScopeExceedsCreator, UnknownApiKey
+from errors import DuplicateName, ExpiryExceedsCreator, ScopeExceedsCreator, UnknownApiKey, UnknownApiKeyId
 from field_types import nfc
 from keyring import Minted, Page
 from payload import answers, fails, takes_body, takes_query
@@ -16,6 +17,7 @@ from schemas import (
     ChangeKey,
     CreateKey,
     DeleteKey,
+    DeleteKeyById,
     Health,
     Key,
     KeyPage,
@@ -79,14 +81,36 @@ def update_api_key(name: str, body: dict[str, Any]) -> Any:
     return keyring().update(nfc(name), body)
 
 
+@bp.delete("/v0/api_keys")
+@requires("write")
+@takes_query(DeleteKeyById)
+@answers(204, preview=Key)
+@fails(UnknownApiKeyId)
+def delete_api_key_by_id(key_id: str, cascade: bool, dry_run: bool) -> Sequence[Any] | None:
+    """Delete a key by its id, with `cascade` also all that was minted with it.
+
+    A cascade reaches the offspring of a key that is gone already. With `dry_run` nothing is deleted.
+    """
+    if dry_run:
+        return keyring().doomed(key_id=key_id, cascade=cascade)
+    keyring().delete(key_id=key_id, cascade=cascade)
+    return None
+
+
 @bp.delete("/v0/api_keys/<name>")
 @requires("write")
 @takes_query(DeleteKey)
-@answers(204)
+@answers(204, preview=Key)
 @fails(UnknownApiKey)
-def delete_api_key(name: str, cascade: bool) -> None:
-    """Delete a key, with `cascade` also all that was minted with it."""
+def delete_api_key(name: str, cascade: bool, dry_run: bool) -> Sequence[Any] | None:
+    """Delete a key, with `cascade` also all that was minted with it.
+
+    With `dry_run` nothing is deleted.
+    """
+    if dry_run:
+        return keyring().doomed(nfc(name), cascade=cascade)
     keyring().delete(nfc(name), cascade=cascade)
+    return None
 
 
 @bp.post("/v0/api_keys/<name>/rotate")

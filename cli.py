@@ -10,7 +10,7 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -29,7 +29,7 @@ from field_types import nfc
 from keyring import Keyring, Minted
 from models import status, timestamp, wire_time
 from principal import ROLES, Origin, Principal
-from schemas import MAX_PAGE, CreateKey, Key, RotateKey, flat
+from schemas import MAX_PAGE, CreateKey, DeleteKeyById, Key, RotateKey, flat
 from service import service
 from storage import connect, stamp
 from table import in_words, key_table, visible
@@ -146,18 +146,24 @@ def enable(keyring: Keyring, name: str) -> None:
 
 
 @command("delete")
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--id", "key_id", help="Instead of NAME; with --cascade also that of a key that is gone.")
 @click.option("--cascade", is_flag=True, help="Also every key that was minted with it, and theirs.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def delete(keyring: Keyring, name: str, cascade: bool, yes: bool) -> None:
-    """Delete a key for good."""
+def delete(keyring: Keyring, name: str | None, key_id: str | None, cascade: bool, yes: bool) -> None:
+    """Delete a key for good: NAME, or the one with --id."""
+    if (name is None) == (key_id is None):
+        raise click.UsageError("give either a NAME or --id")
+    name = nfc(name) if name is not None else None
+    key_id = DeleteKeyById().load({"id": key_id})["key_id"] if key_id is not None else None
     if not yes:
-        keyring.get(nfc(name))
+        doomed = keyring.doomed(name, key_id=key_id, cascade=cascade)
         if not (sys.stdin and sys.stdin.isatty()):
             raise click.ClickException("there is no terminal to ask on: say --yes")
-        what = f"{name!r} and every key that was minted with it" if cascade else repr(name)
-        click.confirm(f"Delete {what}?", abort=True, err=True)
-    keyring.delete(nfc(name), cascade=cascade)
+        itself = [repr(row.name) for row in doomed if row.name == name or row.id == key_id]
+        offspring = [f"all that was minted with {'it' if itself else key_id}, {_counted(doomed)} in all"]
+        click.confirm(f"Delete {' and '.join(itself + offspring * cascade)}?", abort=True, err=True)
+    keyring.delete(name, key_id=key_id, cascade=cascade)
 
 
 @command("inspect")
@@ -263,6 +269,10 @@ def _copy(database: Path, target: Path) -> None:
         stamp(copy)
     with target.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _counted(rows: Sequence[Any]) -> str:
+    return f"{len(rows)} key" if len(rows) == 1 else f"{len(rows)} keys"
 
 
 def _in_reach(span: timedelta) -> timedelta:

@@ -149,6 +149,14 @@ class UnknownApiKey(KeyhookError):
         super().__init__({"name": name})
 
 
+class UnknownApiKeyId(UnknownApiKey):
+    message = "No API key has this id, nor was any that is there minted with it"
+
+    @classmethod
+    def code(cls) -> str:
+        return UnknownApiKey.code()
+
+
 class NotFound(KeyhookError):
     status = 404
     message = "No such route"

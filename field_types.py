@@ -15,6 +15,7 @@ MAX_SCOPES = 50
 
 _HOUR_MINUTE = r"([01]\d|2[0-3]):[0-5]\d"
 _RFC3339 = re.compile(rf"\d{{4}}-\d\d-\d\d[Tt ]{_HOUR_MINUTE}:[0-5]\d(\.\d+)?([Zz]|[+-]{_HOUR_MINUTE})", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def nfc(text: str) -> str:
@@ -70,6 +71,16 @@ class Scopes(fields.List):  # type: ignore[type-arg]
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> list[str]:
         return value.split() if isinstance(value, str) else list(value or ())
+
+
+class KeyId(fields.String):
+    """From a query: a UUID with its hyphens, in either case (RFC 9562 section 4)."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs).lower()
+        if not _UUID.fullmatch(text):
+            raise ValidationError("Not a valid UUID.")
+        return text
 
 
 class WholeNumber(fields.Integer):

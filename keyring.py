@@ -13,14 +13,15 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import CTE, Connection, Row, Select, bindparam, delete, literal, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, select, update
 from sqlalchemy.exc import IntegrityError
 
 import keys
 from credentials import redact
-from errors import AuthenticationFailed, DuplicateName, InsufficientPermissions, UnknownApiKey
+from errors import AuthenticationFailed, DuplicateName, InsufficientPermissions, UnknownApiKey, UnknownApiKeyId
 from keys import Keys
 from models import api_keys, audit_entries, is_contained, lineage, now, status, timestamp
+from offspring import family, forget, key_ids
 from principal import Limits, Origin, Principal
 from storage import Insert, Storage
 
@@ -160,27 +161,31 @@ class Keyring:
             self._record(tx, "key.rotated", [(row.id, row.name)], {"grace_seconds": grace_seconds})
         return Minted(secret.text(row.id), row.id, row.name)
 
-    def delete(self, name: str, *, cascade: bool = False) -> None:
+    def delete(self, name: str | None = None, *, key_id: str | None = None, cascade: bool = False) -> None:
         """Deletes a key, with `cascade` also all that was minted with it, and with those, in one transaction.
 
+        It is known by its name or by its id; a key that is gone, whose offspring a cascade still reaches, by its id.
         Raises UnknownApiKey, AuthenticationFailed.
         """
         with self._change() as (tx, _):
-            root = self._find(tx, name)
-            family = _descendants(root.id)
+            rows = _known(tx.execute(self._doomed(name, key_id, cascade)).all(), name, key_id)
+            root = key_id or next(row.id for row in rows if row.name == name)
             if cascade:
-                offspring = tx.execute(
-                    self._mine.where(api_keys.c.id.in_(select(family.c.id)), api_keys.c.id != root.id)
-                )
-                rows = [(row.id, row.name) for row in offspring]
-                tx.execute(delete(api_keys).where(api_keys.c.id.in_(select(family.c.id))))
-                tx.execute(delete(lineage).where(lineage.c.key_id.in_(select(family.c.id))))
-                _forget(tx, root.created_by_key)
-                self._record(tx, "key.deleted", rows, {"cascade_of": root.id})
+                below = select(family(key_ids(root)).c.id)
+                tx.execute(delete(api_keys).where(api_keys.c.id.in_(below)))  # whose tenant is that of the root
+                tx.execute(delete(lineage).where(lineage.c.key_id.in_(below), lineage.c.key_id != root))
             else:
-                tx.execute(delete(api_keys).where(api_keys.c.id == root.id))
-                _forget(tx, root.id)
-            self._record(tx, "key.deleted", [(root.id, root.name)], None)
+                tx.execute(delete(api_keys).where(api_keys.c.id == root))
+            forget(tx, root)
+            offspring = [(row.id, row.name) for row in rows if row.id != root]
+            self._record(tx, "key.deleted", offspring, {"cascade_of": root})
+            self._record(tx, "key.deleted", [(row.id, row.name) for row in rows if row.id == root], None)
+
+    def doomed(
+        self, name: str | None = None, *, key_id: str | None = None, cascade: bool = False
+    ) -> Sequence[Row[Any]]:
+        """What `delete` would delete, in order of creation. Raises UnknownApiKey."""
+        return _known(self._storage.all(self._doomed(name, key_id, cascade)), name, key_id)
 
     def audit(self, limit: int, before: int | None) -> Page:
         """The tenant's entries, newest first, from the one before the given id."""
@@ -205,6 +210,16 @@ class Keyring:
         Principal("api_key", row.tenant, row.owner, row.role).require_role("write")
         # A secret in its grace gives no longer life than its own, or it could rotate itself out of its end.
         return Limits(frozenset(row.scopes.split()), keys.ends_at(row, self._principal.secret_hash))
+
+    def _doomed(self, name: str | None, key_id: str | None, cascade: bool) -> Select[Any]:
+        itself = self._mine.where(api_keys.c.name == name if key_id is None else api_keys.c.id == key_id)
+        if not cascade:
+            return itself
+        roots = key_ids(key_id) if key_id is not None else itself.with_only_columns(api_keys.c.id)
+        found, key = family(roots), api_keys.alias()
+        # Not from `_mine`: the index on tenants would lead through all of their keys, under the write lock.
+        mine = select(found.c.id).where(exists().where(key.c.id == found.c.id, key.c.tenant == self.tenant))
+        return select(api_keys).where(api_keys.c.id.in_(mine)).order_by(api_keys.c.seq)
 
     def _disabled_by(self, row: Row[Any], *, disabled: bool) -> str | None:
         """By whom a key is disabled from now on. A person takes over from a key, and only a person undoes theirs.
@@ -262,21 +277,11 @@ def _require_row_within(limits: Limits, row: Row[Any]) -> None:
     limits.require_within(row.scopes.split(), row.expires_at)
 
 
-def _descendants(root: str) -> CTE:
-    """The ids of a key and of all that were minted with it, through keys that are gone as well."""
-    family = select(literal(root).label("id")).cte("family", recursive=True)
-    return family.union(select(lineage.c.key_id).where(lineage.c.parent_id == family.c.id))
-
-
-def _forget(tx: Connection, key_id: str | None) -> None:
-    """Removes what the lineage holds of a key that is gone and has no offspring, and so upwards."""
-    while key_id is not None:
-        offspring = tx.execute(select(lineage.c.key_id).where(lineage.c.parent_id == key_id).limit(1)).first()
-        if offspring or tx.execute(select(api_keys.c.id).where(api_keys.c.id == key_id)).first():
-            return
-        parent = tx.execute(select(lineage.c.parent_id).where(lineage.c.key_id == key_id)).scalar()
-        tx.execute(delete(lineage).where(lineage.c.key_id == key_id))
-        key_id = parent
+def _known(rows: Sequence[Row[Any]], name: str | None, key_id: str | None) -> Sequence[Row[Any]]:
+    """The rows, or UnknownApiKey where there is none."""
+    if rows:
+        return rows
+    raise UnknownApiKey(name or "") if key_id is None else UnknownApiKeyId(key_id)
 
 
 def _page(rows: Sequence[Row[Any]], limit: int, cursor: str) -> Page:

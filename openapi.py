@@ -21,7 +21,7 @@ from errors import KeyhookError
 from field_types import Flag, Timestamp, WholeNumber
 from payload import Contract, promises, takes_query
 from principal import ROLES
-from schemas import CreateKey, Document, Error, InvalidRequestError, NoParameters
+from schemas import EXAMPLE_ID, CreateKey, Document, Error, InvalidRequestError, NoParameters
 
 if TYPE_CHECKING:
     from apispec import APISpec
@@ -169,6 +169,7 @@ def sample(error: type[KeyhookError], access: str = "public") -> KeyhookError:
         errors.ValidationError: lambda: errors.ValidationError({"expires": ["Unknown field."]}),
         errors.InvalidRequest: lambda: errors.InvalidRequest({"token": ["Missing data for required field."]}),
         errors.UnknownApiKey: lambda: errors.UnknownApiKey("laptop"),
+        errors.UnknownApiKeyId: lambda: errors.UnknownApiKeyId(EXAMPLE_ID),
         errors.DatabaseUnavailable: lambda: errors.DatabaseUnavailable(""),
     }
     return samples[error]() if error in samples else error()
@@ -239,7 +240,7 @@ def _operation(path: str, rule: Rule, view: Any, promise: Contract) -> dict[str,
         "summary": " ".join(summary.replace("`", "").split()).removesuffix("."),
         "security": security,
         "responses": {
-            str(promise.status): _success(promise, common),
+            **_successes(promise, common),
             **{str(status): _failure(found, common) for status, found in failures.items()},
         },
     }
@@ -268,11 +269,16 @@ def _by_status(samples: Iterable[KeyhookError]) -> dict[int, list[KeyhookError]]
     return found
 
 
-def _success(promise: Contract, common: set[str]) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": "Done", "headers": _header_refs(common.union(promise.headers))}
+def _successes(promise: Contract, common: set[str]) -> dict[str, Any]:
+    """What the view answers, and for one that can be tried without effect what it answers then."""
+    done: dict[str, Any] = {"description": "Done", "headers": _header_refs(common.union(promise.headers))}
     if promise.answer:
-        response["content"] = {"application/json": {"schema": promise.answer}}
-    return response
+        done["content"] = {"application/json": {"schema": promise.answer}}
+    if promise.preview is None:
+        return {str(promise.status): done}
+    content = {"application/json": {"schema": promise.preview}}
+    tried = {"description": "With `dry_run`: what would go", "headers": _header_refs(common), "content": content}
+    return {str(promise.status): done, "200": tried}
 
 
 def _failure(samples: list[KeyhookError], common: set[str]) -> dict[str, Any]:

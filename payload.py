@@ -45,6 +45,7 @@ class Contract:
     form: Schema | None = None
     status: int = 200
     answer: Schema | None = None
+    preview: Schema | None = None
     headers: list[str] = field(default_factory=list)
     failures: list[type[KeyhookError]] = field(default_factory=list)
 
@@ -110,18 +111,30 @@ def takes_form(schema: type[Schema]) -> Callable[[View], View]:
 
 
 def answers(
-    status: int, schema: type[Schema] | None = None, *, many: bool = False, headers: tuple[str, ...] = ()
+    status: int,
+    schema: type[Schema] | None = None,
+    *,
+    many: bool = False,
+    headers: tuple[str, ...] = (),
+    preview: type[Schema] | None = None,
 ) -> Callable[[View], View]:
-    """Dumps what the view returns; a view that sets headers returns `(value, headers)`."""
+    """Dumps what the view returns; a view that sets headers returns `(value, headers)`.
+
+    With `preview` a list that the view returns is what would go, if this were no dry run: it is dumped with a 200.
+    """
     dumper = schema(many=many) if schema else None
+    previewer = preview(many=True) if preview else None
 
     def decorate(view: View) -> View:
         promise = contract(view)
         promise.status, promise.answer, promise.headers = status, dumper, list(headers)
+        promise.preview = previewer
 
         @wraps(view)
         def dumping(*args: Any, **kwargs: Any) -> Answer:
             value = view(*args, **kwargs)
+            if previewer and value is not None:
+                return json_answer(previewer.dump(value))
             extra: dict[str, str] = {}
             if headers:
                 value, extra = value

@@ -13,6 +13,7 @@ from field_types import (
     MAX_NAME,
     MAX_SCOPES,
     Flag,
+    KeyId,
     Name,
     Scopes,
     StrictBoolean,
@@ -133,6 +134,19 @@ class AuditPage(Schema):
 
 class DeleteKey(Schema):
     cascade = Flag(load_default=False, metadata={"description": "Also every key that was minted with it, and theirs."})
+    dry_run = Flag(load_default=False, metadata={"description": "Delete nothing: answer with the keys that would go."})
+
+
+class DeleteKeyById(DeleteKey):
+    key_id = KeyId(
+        required=True,
+        data_key="id",
+        metadata={
+            "format": "uuid",
+            "description": "With `cascade` also that of a key that is gone.",
+            "example": EXAMPLE_ID,
+        },
+    )
 
 
 class NoParameters(Schema):

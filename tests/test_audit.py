@@ -83,6 +83,21 @@ def test_a_cascade_is_one_entry_for_each_key(call: Callable[..., Any], mint: Cal
     assert below["child"] == below["grandchild"] == {"cascade_of": root_id}
 
 
+def test_a_cascade_of_a_key_that_is_gone_names_it_in_each_entry(
+    call: Callable[..., Any], mint: Callable[..., str]
+) -> None:
+    root = mint("root")
+    mint("grandchild", by=mint("child", by=root))
+    call("DELETE", "/v0/api_keys/root")
+    gone = entries(call)[0]
+    call("DELETE", f"/v0/api_keys?id={gone['key_id']}&cascade=true", headers={"X-Request-ID": "req-1"})
+    found = [entry for entry in entries(call) if entry["request_id"] == "req-1"]
+    assert [entry["key_name"] for entry in found] == ["grandchild", "child"]
+    for entry in found:
+        assert (entry["action"], entry["actor"]["kind"]) == ("key.deleted", "jwt")
+        assert entry["details"] == {"cascade_of": gone["key_id"]}
+
+
 def test_pages_go_back_in_time_and_show_each_entry_once(call: Callable[..., Any], mint: Callable[..., str]) -> None:
     for number in range(7):
         mint(f"k{number}")

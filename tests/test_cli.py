@@ -107,6 +107,13 @@ def test_create_takes_every_option(flask: Callable[..., Any], make: Callable[...
         (["keys", "enable", "none"], 1),
         (["keys", "delete", "none", "--yes"], 1),
         (["keys", "delete", "taken"], 1),
+        (["keys", "delete", "--yes"], 2),
+        (["keys", "delete", "--cascade", "--yes"], 2),
+        (["keys", "delete", "taken", "--id", "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11", "--yes"], 2),
+        (["keys", "delete", "--id", "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11", "--yes"], 1),
+        (["keys", "delete", "--id", "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11", "--cascade"], 1),
+        (["keys", "delete", "--id", "taken", "--cascade", "--yes"], 1),
+        (["keys", "delete", "--id", "", "--yes"], 1),
         (["token", "--owner", ""], 1),
         (["token", "--tenant", ""], 1),
         (["token", "--expires-in", "0s"], 1),
@@ -220,6 +227,51 @@ def test_delete_asks_on_a_terminal(
     code, output = in_terminal(data_dir, answer, "keys", "delete", "k")
     assert (code, len(listed(flask))) == (status, left), output
     assert "Delete 'k'?" in output
+
+
+def test_delete_by_id_reaches_the_offspring_of_a_key_that_is_gone(
+    flask: Callable[..., Any], make: Callable[..., str], mint: Callable[..., str]
+) -> None:
+    parent = make("parent")
+    mint("grandchild", by=mint("child", by=parent))
+    key_id = listed(flask)[0]["id"]
+    flask("keys", "delete", "parent", "--yes")
+    assert "has this id" in flask("keys", "delete", "--id", key_id, "--yes", status=1).stderr
+    flask("keys", "delete", "--id", key_id, "--cascade", "--yes", "--tenant", "other", status=1)
+    assert [key["name"] for key in listed(flask)] == ["child", "grandchild"]
+    result = flask("keys", "delete", "--id", key_id, "--cascade", "--yes")
+    assert (result.stdout, result.stderr, listed(flask)) == ("", "", [])
+
+
+@pytest.mark.parametrize(
+    ("words", "question"),
+    [
+        (["parent"], "Delete 'parent'?"),
+        (["parent", "--cascade"], "Delete 'parent' and all that was minted with it, 3 keys in all?"),
+        (["grandchild", "--cascade"], "Delete 'grandchild' and all that was minted with it, 1 key in all?"),
+        (["--id", "child"], "Delete 'child'?"),
+        (["--id", "child", "--cascade"], "Delete 'child' and all that was minted with it, 2 keys in all?"),
+        (["--id", "gone", "--cascade"], "Delete all that was minted with {gone}, 1 key in all?"),
+    ],
+    ids=" ".join,
+)
+def test_delete_asks_about_all_that_would_go(
+    flask: Callable[..., Any],
+    make: Callable[..., str],
+    mint: Callable[..., str],
+    data_dir: Path,
+    words: list[str],
+    question: str,
+) -> None:
+    mint("grandchild", by=mint("child", by=make("parent")))
+    mint("left", by=make("gone"))
+    ids = {key["name"]: key["id"] for key in listed(flask)}
+    flask("keys", "delete", "gone", "--yes")
+    if words[0] == "--id":
+        words = ["--id", ids[words[1]], *words[2:]]
+    code, output = in_terminal(data_dir, b"n\n", "keys", "delete", *words)
+    assert (code, len(listed(flask))) == (1, 4)
+    assert question.format(**ids) in output
 
 
 @pytest.mark.parametrize("state", ["active", "disabled", "expired"])

@@ -81,7 +81,7 @@ def test_a_fuzzer_finds_no_difference_between_document_and_service(
         *["--header", f"Authorization: Bearer {server.token()}", "--checks", "all", "--mode", "all"],
         *["--phases", "examples,coverage,fuzzing,stateful", "--seed", "1", "--max-time", FUZZING],
     ]
-    hooks = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE)}
+    hooks = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE), "FUZZING_TOKEN": server.token()}
     told = run(command, tmp_path, FUZZING + 120, **hooks)
     assert "No issues found" in told
     assert "unhandled error" not in server.log.read_text()

@@ -161,7 +161,7 @@ def test_a_token_is_no_key_that_ends(call: Callable[..., Any]) -> None:
     ("method", "path", "allowed"),
     [
         ("PUT", "/healthz", "GET, HEAD"),
-        ("OPTIONS", "/v0/api_keys", "GET, HEAD, POST"),
+        ("OPTIONS", "/v0/api_keys", "DELETE, GET, HEAD, POST"),
         ("POST", "/v0/api_keys/laptop", "DELETE, GET, HEAD, PATCH"),
         ("GET", "/v0/introspect", "POST"),
         ("TRACE", "/v0/auth", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),

@@ -75,6 +75,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "create_api_key": {"json": {"name": "other"}},
     "update_api_key": {"json": {"description": "mine"}},
     "rotate_api_key": {"json": {}},
+    "delete_api_key_by_id": {"query_string": {"id": schemas.EXAMPLE_ID}},
     "introspect": {"data": {"token": "x"}},
     "list_api_keys": {"query_string": {"limit": "1"}},
     "list_audit_entries": {"query_string": {"limit": "1"}},
@@ -114,7 +115,8 @@ class Scene:
     def validation_error(self, operation: Operation) -> Any:
         if operation.id == "introspect":
             return self.send(operation, data={"token_type_hint": "x"})
-        return self.send(operation, query_string={"expires": END})
+        needed = {"id": schemas.EXAMPLE_ID} if operation.id == "delete_api_key_by_id" else {}
+        return self.send(operation, query_string={"expires": END, **needed})
 
     def payload_too_large(self, operation: Operation) -> Any:
         if operation.id == "introspect":
@@ -201,6 +203,8 @@ def test_a_documented_answer_is_the_one_that_is_given(scene: Scene, operation: O
     request = GOOD.get(operation.id, {})
     if operation.id == "introspect":
         request = {"data": {"token": caller}}
+    if operation.id == "delete_api_key_by_id":
+        request = {"query_string": {"id": scene.call("GET", "/v0/api_keys/laptop").json["id"]}}
     if operation.id == "create_api_key" and kind == "key":
         request = {"json": {"name": "other", "scopes": ["photos:read"]}}
     response = scene.send(operation, by=scene.token() if kind == "jwt" else caller, **request)
@@ -211,6 +215,25 @@ def test_a_documented_answer_is_the_one_that_is_given(scene: Scene, operation: O
         assert response.data == b""
     else:
         assert errors_of(content["application/json"]["schema"], response.json) == []
+
+
+PREVIEWS = [operation for operation in OPERATIONS.values() if {"200", "204"} <= operation.said["responses"].keys()]
+
+
+@pytest.mark.parametrize("operation", PREVIEWS, ids=[operation.id for operation in PREVIEWS])
+def test_a_documented_dry_run_is_the_one_that_is_given(scene: Scene, operation: Operation) -> None:
+    scene.mint("laptop", scopes=["photos:read"])
+    parameters = {parameter["name"] for parameter in operation.said["parameters"]}
+    key_id = {"id": scene.call("GET", "/v0/api_keys/laptop").json["id"]} if "id" in parameters else {}
+    response = scene.send(operation, query_string={"dry_run": "true", **key_id})
+    assert response.status_code == 200
+    check_headers(operation, "200", response)
+    assert [key["name"] for key in response.json] == ["laptop"]
+    assert errors_of(operation.said["responses"]["200"]["content"]["application/json"]["schema"], response.json) == []
+
+
+def test_only_what_deletes_has_a_dry_run() -> None:
+    assert {operation.id for operation in PREVIEWS} == {"delete_api_key", "delete_api_key_by_id"}
 
 
 def test_the_route_answers_with_the_document(client: FlaskClient) -> None:
@@ -260,7 +283,7 @@ def test_a_member_says_what_it_is(schema: str, member: str, said: dict[str, Any]
 
 
 def test_every_schema_is_in_the_document() -> None:
-    of_queries = {"AuthQuery", "AuditPage", "DeleteKey", "KeyPage", "NoParameters"}
+    of_queries = {"AuthQuery", "AuditPage", "DeleteKey", "DeleteKeyById", "KeyPage", "NoParameters"}
     ours = {name for name, value in vars(schemas).items() if isinstance(value, type) and issubclass(value, Schema)}
     assert ours - {"Schema"} == set(DOCUMENT["components"]["schemas"]) | of_queries
 

@@ -94,8 +94,9 @@ def test_prefix_and_hint_are_shown_by_every_answer_with_a_key(
         *call("GET", "/v0/api_keys").json,
         call("PATCH", "/v0/api_keys/k", json={}).json,
         call("PATCH", "/v0/api_keys/k", json={"description": "x"}).json,
+        *call("DELETE", "/v0/api_keys/k?dry_run=true").json,
     ]
-    assert [{member: answer[member] for member in shown} for answer in answers] == [shown] * 4
+    assert [{member: answer[member] for member in shown} for answer in answers] == [shown] * 5
 
 
 @pytest.mark.parametrize("member", ["prefix", "hint"])

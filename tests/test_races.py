@@ -149,6 +149,27 @@ def test_what_is_minted_with_a_key_that_is_being_deleted_dies_with_it(callers: l
     assert actions["key.created"] == actions["key.deleted"]
 
 
+def test_what_is_minted_while_the_family_of_a_key_that_is_gone_is_deleted_dies_with_it(callers: list[Call]) -> None:
+    for number in range(4):
+        body = callers[0]("POST", "/v0/api_keys", json={"name": f"gone-{number}"})[1]
+        parent, key_id = body["api_key"], body["id"]
+        children = [mint(callers[0], f"child-{number}-{n}", parent) for n in range(2)]
+        assert callers[0]("DELETE", f"/v0/api_keys/gone-{number}", parent)[0] == 204
+        requests: list[tuple[Any, ...]] = [
+            ("POST", "/v0/api_keys", {"name": f"offspring-{number}-{n}"}, children[n % 2]) for n in range(24)
+        ]
+        requests[12:12] = [("DELETE", f"/v0/api_keys?id={key_id}&cascade=true", None)] * 2
+        answers = at_once(callers, requests)
+        assert statuses([answers.pop(12), answers.pop(12)]) == {204: 1, 404: 1}
+        assert statuses(answers).keys() <= {201, 401}
+        offspring = [body["api_key"] for status, body in answers if status == 201]
+        for call, key in itertools.product(callers, [*children, *offspring]):
+            assert not works(call, key)
+    assert callers[0]("GET", "/v0/api_keys")[1] == []
+    actions = Counter(entry["action"] for entry in callers[0]("GET", "/v0/audit?limit=1000")[1])
+    assert actions["key.created"] == actions["key.deleted"]
+
+
 def test_a_key_that_was_disabled_mints_nothing_more(callers: list[Call]) -> None:
     parent = mint(callers[0], "parent")
     requests: list[tuple[Any, ...]] = [("POST", "/v0/api_keys", {"name": f"n-{n}"}, parent) for n in range(16)]
