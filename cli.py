@@ -166,6 +166,19 @@ def delete(keyring: Keyring, name: str | None, key_id: str | None, cascade: bool
     keyring.delete(name, key_id=key_id, cascade=cascade)
 
 
+@command("prune")
+@click.option("--expired", type=Duration(), required=True, help="How long ago a key must have ended, at least.")
+@click.option("--dry-run", is_flag=True, help="Delete nothing.")
+def prune(keyring: Keyring, expired: timedelta, dry_run: bool) -> None:
+    """Delete the keys that expired so long ago, and print their names."""
+    try:
+        before = timestamp(datetime.now(UTC) - expired)
+    except OverflowError:
+        raise click.ClickException("that is before the year 1") from None
+    for name in [row.name for row in keyring.expired(before)] if dry_run else keyring.prune(before):
+        click.echo(name)
+
+
 @command("inspect")
 def inspect(keyring: Keyring) -> None:
     """Read a key on stdin and say which it is, without printing it."""

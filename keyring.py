@@ -21,9 +21,11 @@ from credentials import redact
 from errors import AuthenticationFailed, DuplicateName, InsufficientPermissions, UnknownApiKey, UnknownApiKeyId
 from keys import Keys
 from models import api_keys, audit_entries, is_contained, lineage, now, status, timestamp
-from offspring import family, forget, key_ids
+from offspring import family, forget, forget_all, key_ids
 from principal import Limits, Origin, Principal
 from storage import Insert, Storage
+
+BATCH = 10_000  # ids in one statement: a database takes so many and not all
 
 _NEW_KEY = Insert(
     api_keys,
@@ -186,6 +188,27 @@ class Keyring:
     ) -> Sequence[Row[Any]]:
         """What `delete` would delete, in order of creation. Raises UnknownApiKey."""
         return _known(self._storage.all(self._doomed(name, key_id, cascade)), name, key_id)
+
+    def prune(self, before: str) -> list[str]:
+        """Deletes the keys that expired by that moment, disabled ones too, in one transaction; returns their names.
+
+        They are looked for before the turn, so that it takes as long as what is deleted and not as all that there is.
+        """
+        ids, names = [row.id for row in self.expired(before)], dict[str, str]()
+        with self._change() as (tx, _):
+            for start in range(0, len(ids), BATCH):
+                batch = ids[start : start + BATCH]
+                ended = delete(api_keys).where(api_keys.c.id.in_(batch), api_keys.c.expires_at <= before)
+                names.update((row.id, row.name) for row in tx.execute(ended.returning(api_keys.c.id, api_keys.c.name)))
+                forget_all(tx, batch)
+            pruned = [(key_id, names[key_id]) for key_id in ids if key_id in names]
+            self._record(tx, "key.deleted", pruned, None)
+        return [name for _, name in pruned]
+
+    def expired(self, before: str) -> Sequence[Row[Any]]:
+        """The id and the name of each key that `prune` would delete, in order of creation."""
+        ended = self._mine.where(api_keys.c.expires_at <= before).order_by(api_keys.c.seq)
+        return self._storage.all(ended.with_only_columns(api_keys.c.id, api_keys.c.name))
 
     def audit(self, limit: int, before: int | None) -> Page:
         """The tenant's entries, newest first, from the one before the given id."""

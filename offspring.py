@@ -4,6 +4,8 @@ The lineage of a key outlives it for as long as something that was minted with i
 cascade reaches past it. Whoever holds a key decides how long these ways are, and they are walked under the write lock.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import CTE, ColumnElement, Connection, Select, cast, delete, exists, literal, select
 
 from models import api_keys, lineage
@@ -31,6 +33,18 @@ def forget(tx: Connection, key_id: str) -> None:
         .where(~exists().where(other.c.parent_id == link.c.parent_id, other.c.key_id != link.c.key_id))
     )
     tx.execute(delete(lineage).where(lineage.c.key_id.in_(select(gone.union(above).c.id))))
+
+
+def forget_all(tx: Connection, ids: Sequence[str]) -> None:
+    """The same for many keys at once: of what leads up from them stays what leads to a key that lives."""
+    link, dead = lineage.alias(), select(lineage.c.key_id.label("id")).where(lineage.c.key_id.in_(ids))
+    above = dead.where(~_lives(lineage.c.key_id)).cte("above", recursive=True)
+    above = above.union(select(link.c.parent_id).where(link.c.key_id == above.c.id, ~_lives(link.c.parent_id)))
+    below = family(select(above.c.id))
+    kept = select(below.c.id).where(_lives(below.c.id)).cte("kept", recursive=True)
+    kept = kept.union(select(lineage.c.parent_id).where(lineage.c.key_id == kept.c.id))
+    mine = lineage.c.key_id
+    tx.execute(delete(lineage).where(mine.in_(select(above.c.id)), mine.not_in(select(kept.c.id))))
 
 
 def _lives(key_id: str | ColumnElement[str]) -> ColumnElement[bool]:
