@@ -1,0 +1,166 @@
+"""What is left of a credential, in whichever shape it was sent: nothing that opens anything; and all else stays."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pytest
+
+import credentials
+
+ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
+SECRET = "Zk3vQ9xT1bLr7WmYc5HsN0dJpE8uGaXf2VoKi6RtBqM"
+KEY = credentials.write_key("kh", ID, SECRET)
+TOKEN = (
+    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
+    "eyJpc3MiOiJrZXlob29rIiwic3ViIjoiYWxpY2UiLCJyb2xlIjoiYWRtaW4ifQ."
+    "3Zc1dXQ2mK0hTtVw8sYpRbNfLgJqAeUoXi9CkD5v7Hw"
+)
+
+AROUND: dict[str, Callable[[str], str]] = {
+    "alone": str,
+    "in a sentence": lambda text: f"my key {text} leaked",
+    "in a path": lambda text: f"/v0/api_keys/{text}/rotate",
+    "in quotes": lambda text: f'"{text}"',
+    "after a scheme": lambda text: f"Bearer{text}",
+    "after a line": lambda text: f"a\n{text}",
+    "in a word": lambda text: f"key_{text}_key",
+    "behind é": lambda text: f"é{text}é",
+    "beside percent signs": lambda text: f"100%25/%252525252525/{text}",
+}
+
+
+def split(separator: str, *places: int) -> Callable[[str], str]:
+    def cut(text: str) -> str:
+        ends = [*places, len(text)]
+        return separator.join(text[start:end] for start, end in zip([0, *places], ends, strict=True))
+
+    return cut
+
+
+DEEP = "%25252525252525252525"  # encoded so often that somebody has something to hide
+
+SHAPES: dict[str, Callable[[str], str]] = {
+    "whole": str,
+    "without its checksum": lambda key: key[:-8],
+    "without its end": lambda key: key[:60],
+    "without its beginning": lambda key: key[36:],
+    "in capitals, but for the secret": lambda key: key[:36].upper() + key[36:],
+    **{
+        f"{separator!r} {where}": split(separator, *places)
+        for separator in (" ", "\n", "\r\n    ", ".", "/", "-", "+", "\0", "\xad", "\u200b", "=\n", '", "', "\\n")
+        for where, places in {
+            "before the secret": [36],
+            "in the secret": [50],
+            "in the id": [20],
+            "behind the id": [35],
+            "everywhere": [2, 20, 35, 36, 40, 55, 70, 80],
+        }.items()
+        if separator != "\\n" or where not in ("in the id", "everywhere")  # a letter, which no id has
+    },
+    "a space after every character": " ".join,
+}
+
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "percent-encoded": lambda text: quote(text, safe=""),
+    "percent-encoded twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "every byte percent-encoded": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "as latin-1": lambda text: text.encode().decode("latin-1"),
+}
+
+
+def bared(text: str) -> str:
+    """All letters and digits, however they were wrapped and encoded."""
+    for _ in range(10):
+        text = unquote(text)
+    return re.sub(r"[^0-9A-Za-z]", "", text)
+
+
+def leaks(text: str, secret: str = SECRET) -> bool:
+    """Whether 12 characters in a row of the secret can be read in the text."""
+    found, secret = bared(text), bared(secret)
+    return any(secret[start : start + 12] in found for start in range(len(secret) - 11))
+
+
+@pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS.keys())
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_no_shape_of_a_key_is_left(shape: Callable[[str], str], encode: Callable[[str], str]) -> None:
+    for place, around in AROUND.items():
+        if shape(KEY) == KEY[36:] and place in ("after a scheme", "in a sentence"):
+            continue  # nothing tells it from the letters around it
+        text = encode(around(shape(KEY)))
+        assert leaks(text)
+        assert not leaks(credentials.redact(text)), place
+
+
+@pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS.keys())
+@pytest.mark.parametrize(
+    "shape",
+    [str, split("\n", 60), split("\r\n  ", 20, 80, 120), split("\xad", 99), lambda token: token.rpartition(".")[0]],
+    ids=["whole", "wrapped once", "wrapped often", "with a soft hyphen", "without its signature"],
+)
+def test_no_shape_of_a_token_is_left(shape: Callable[[str], str], encode: Callable[[str], str]) -> None:
+    _, payload, signature = TOKEN.split(".")
+    for place, around in AROUND.items():
+        if shape(TOKEN) not in TOKEN and place == "after a scheme":
+            continue  # a word that goes on for lines is no token: "keyJar"
+        left = credentials.redact(encode(around(shape(TOKEN))))
+        assert not leaks(left, signature), place
+        assert not leaks(left, payload), place
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/v0/api_keys/photos-backup/rotate",
+        "/files/0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11/part-1",
+        "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "/commit/da39a3ee5e6b4b0d3255bfef95601890afd80709/log",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "backup_0b8f7a527f554d0c9b0a3f6f0f6f2a11_v1/x",
+        "kh_0b8f7a527f554d0c9b0a3f6f0f6f2a11",
+        "https://example.org/a%20b/%C3%A9?q=100%25&page=2#top",
+        "framework-settings.configuration-of.production",
+        "/homework-2026.exercises-all.pdf",
+        "SELECT id FROM api_keys WHERE name = 'a_b_c_d_e_f'",
+        "a" * 5000,
+    ],
+)
+def test_what_is_no_credential_stays(text: str) -> None:
+    assert credentials.redact(text) == text
+    assert not credentials.has_credential(text)
+
+
+def test_what_follows_a_whole_key_stays() -> None:
+    head = KEY[:35]
+    assert credentials.redact(f"{KEY} was found\nby Zoë") == f"{head}[redacted] was found\nby Zoë"
+    assert credentials.redact(f"{KEY}/{KEY}") == f"{head}[redacted]/{head}[redacted]"
+
+
+def test_what_is_far_too_long_loses_its_end_and_no_secret_with_it() -> None:
+    for start in range(64 * 1024 - 200, 64 * 1024, 7):
+        assert not leaks(credentials.redact("a " * (start // 2) + KEY + " b" * 9999))
+
+
+@pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS.keys())
+def test_a_key_is_no_name_in_any_shape(encode: Callable[[str], str]) -> None:
+    for shape in (SHAPES["whole"], SHAPES["without its checksum"], split(" ", 36), split("-", 50)):
+        assert credentials.has_credential(encode(f"x {shape(KEY)}"))
+
+
+def test_values_are_redacted_and_what_is_no_text_is_not() -> None:
+    given: Any = {KEY: [KEY, 1, None, True, {"a\n" + DEEP: f"\n{TOKEN}"}], f"é{DEEP}": ("x", 2.5)}
+    safe = credentials.redact_values(given)
+    head = f"{KEY[:35]}[redacted]"
+    assert safe == {head: [head, 1, None, True, {"a\n[redacted]": "\n[redacted]"}], "é[redacted]": ["x", 2.5]}
+    assert json.loads(json.dumps(safe)) == safe
+
+
+@pytest.mark.parametrize("around", [lambda key: f"Bearer {key}", lambda key: f"'{key}'", lambda key: f"\ufeff{key}"])
+def test_a_key_with_something_around_it_is_known(around: Callable[[str], str]) -> None:
+    assert credentials.surrounded_key(around(KEY)) == ID
+    assert credentials.surrounded_key(KEY) is None
+    assert credentials.surrounded_key(around(KEY[:-1])) is None
