@@ -23,7 +23,7 @@ from flask.cli import AppGroup, with_appcontext
 from marshmallow import ValidationError as SchemaError
 
 from bootstrap import sync_directory
-from credentials import redact
+from credentials import redact, redact_values
 from errors import AuthenticationFailed, KeyhookError
 from field_types import nfc
 from keyring import Keyring, Minted
@@ -255,7 +255,7 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except SchemaError as error:
-        raise click.ClickException(redact(_one_line(flat(error.messages_dict)))) from None
+        raise click.ClickException(_one_line(redact_values(flat(error.messages_dict)))) from None
     except UnicodeEncodeError:
         raise click.ClickException("what was given is no text in UTF-8") from None
     except AuthenticationFailed as error:
@@ -265,8 +265,9 @@ def refusals() -> Iterator[None]:
             raise
         raise click.ClickException(f"stdout cannot be written: {error.strerror}") from None
     except KeyhookError as error:
-        why = error.reason or (json.dumps(error.details, ensure_ascii=False) if error.details else "")
-        raise click.ClickException(redact(f"{error.text}{': ' if why else ''}{why}")) from None
+        details = json.dumps(redact_values(error.details), ensure_ascii=False) if error.details else ""
+        why = redact(error.reason) if error.reason else details
+        raise click.ClickException(f"{error.text}{': ' if why else ''}{why}") from None
 
 
 def every_row(keyring: Keyring) -> Iterator[Any]:

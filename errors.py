@@ -5,10 +5,13 @@ A leaf: imports nothing of ours. A view never builds an error body; it raises on
 
 import json
 import logging
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 log = logging.getLogger("keyhook")
 
@@ -41,6 +44,18 @@ class KeyhookError(Exception):
     def reason(self) -> str | None:
         """Why, for the log alone."""
         return None
+
+    @property
+    def key_id(self) -> str | None:
+        """Which API key was refused, where one was; for the log alone. An id is no secret."""
+        return None
+
+    def note(self, environ: "WSGIEnvironment") -> None:
+        """Leaves the evidence for the line of the request."""
+        if self.reason:
+            environ["keyhook.reason"] = self.reason
+        if self.key_id:
+            environ["keyhook.key"] = self.key_id
 
     def body(self) -> dict[str, Any]:
         return {"message": self.text, "error_code": self.code(), "details": self.details}
@@ -81,17 +96,19 @@ class InvalidRequest(ValidationError):
 class AuthenticationFailed(KeyhookError):
     """No credential or one that is not good (RFC 6750 section 3).
 
-    `why` goes to the log. `told` goes to the client as well, so it is set only for one who holds the right secret.
+    `why` goes to the log, and so does the id of a key that was refused: guesses at it, and the use of a secret that has
+    leaked, can be traced. `told` goes to the client as well, so it is set only for one who holds the right secret.
     """
 
     status = 401
     message = "A valid credential is required"
     CHALLENGE: ClassVar[str] = 'Bearer realm="keyhook"'
 
-    def __init__(self, why: str, *, sent: bool = True, told: str | None = None) -> None:
+    def __init__(self, why: str, *, sent: bool = True, told: str | None = None, key_id: str | None = None) -> None:
         text = told or ("The credential is not valid" if sent else None)
         super().__init__(None, text)
         self._why = why
+        self._key_id = key_id
         challenge = self.CHALLENGE
         if sent:
             challenge += f', error="invalid_token", error_description="{text}"'
@@ -100,6 +117,10 @@ class AuthenticationFailed(KeyhookError):
     @property
     def reason(self) -> str:
         return self._why
+
+    @property
+    def key_id(self) -> str | None:
+        return self._key_id
 
 
 class Forbidden(KeyhookError):
@@ -212,8 +233,7 @@ def install(app: Flask) -> None:
 
 def render(error: KeyhookError) -> Response:
     """The answer to a request that was refused."""
-    if error.reason:
-        request.environ["keyhook.reason"] = error.reason
+    error.note(request.environ)
     if isinstance(error, DatabaseUnavailable):
         log.error("database unavailable: %s", error.reason)
     response = Response(json.dumps(error.body(), ensure_ascii=False), error.status, mimetype="application/json")

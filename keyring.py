@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, selec
 from sqlalchemy.exc import IntegrityError
 
 import keys
-from credentials import redact
+from credentials import redact, redact_values
 from errors import AuthenticationFailed, DuplicateName, InsufficientPermissions, UnknownApiKey, UnknownApiKeyId
 from keys import Keys
 from models import api_keys, audit_entries, is_contained, lineage, now, status, timestamp
@@ -229,7 +229,7 @@ class Keyring:
             return None
         row = tx.execute(_ACTING_KEY, {"key_id": self._principal.key_id}).first()
         if row is None or status(row) != "active" or self._principal.secret_hash not in keys.valid_hashes(row):
-            raise AuthenticationFailed("the acting key ended before the change was made")
+            raise AuthenticationFailed("the acting key ended before the change was made", key_id=self._principal.key_id)
         Principal("api_key", row.tenant, row.owner, row.role).require_role("write")
         # A secret in its grace gives no longer life than its own, or it could rotate itself out of its end.
         return Limits(frozenset(row.scopes.split()), keys.ends_at(row, self._principal.secret_hash))
@@ -275,7 +275,7 @@ class Keyring:
             "actor_key_name": actor.key_name,
             "ip": self._origin.ip,
             "request_id": self._origin.request_id,
-            "details": redact(json.dumps(details)) if details is not None else None,
+            "details": json.dumps(redact_values(details)) if details is not None else None,
         }
         _NEW_ENTRY.run(tx, [{**common, "key_id": key_id, "key_name": name} for key_id, name in subjects])
 

@@ -16,7 +16,7 @@ from flask import Response, request
 from marshmallow import Schema
 from marshmallow import ValidationError as SchemaError
 
-from credentials import redact
+from credentials import redact_values
 from errors import (
     BadRequest,
     InvalidRequest,
@@ -196,7 +196,7 @@ def read_query(schema: Schema) -> dict[str, Any]:
     given = request.args.to_dict(flat=False) if request.query_string else {}
     repeated = {name: ["Given more than once."] for name, values in given.items() if len(values) > 1}
     if repeated:
-        raise ValidationError(_redacted(repeated))
+        raise ValidationError(redact_values(repeated))
     return _load(schema, {name: values[0] for name, values in given.items()}, ValidationError)
 
 
@@ -217,7 +217,7 @@ def read_form(schema: Schema) -> dict[str, Any]:
     given = dict(pairs)
     if len(given) < len(pairs):
         counts = Counter(name for name, _ in pairs)
-        raise InvalidRequest(_redacted({name: ["Given more than once."] for name in given if counts[name] > 1}))
+        raise InvalidRequest(redact_values({name: ["Given more than once."] for name in given if counts[name] > 1}))
     return _load(schema, given, InvalidRequest)
 
 
@@ -273,9 +273,5 @@ def _load(schema: Schema, given: dict[str, Any], refusal: type[ValidationError])
     try:
         return schema.load(given)  # type: ignore[no-any-return]
     except SchemaError as error:
-        raise refusal(_redacted(flat(error.messages_dict))) from None
-
-
-def _redacted(messages: Any) -> Any:
-    """The names in it are the client's own words, so one of them may be a credential."""
-    return json.loads(redact(json.dumps(messages)))
+        # The names in it are the client's own words, so one of them may be a credential.
+        raise refusal(redact_values(flat(error.messages_dict))) from None

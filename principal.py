@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from credentials import redact
+from credentials import redact, redact_values
 from errors import ExpiryExceedsCreator, InsufficientPermissions, InsufficientScope, ScopeExceedsCreator
 from models import wire_time
 
@@ -22,7 +22,7 @@ class Limits:
         """Raises ScopeExceedsCreator or ExpiryExceedsCreator unless a key with these fits inside."""
         requested = list(scopes)
         if not self.scopes.issuperset(requested):
-            raise ScopeExceedsCreator(requested=requested, creator=sorted(self.scopes))
+            raise ScopeExceedsCreator(requested=redact_values(requested), creator=redact_values(sorted(self.scopes)))
         if self.expires_at is not None and (expires_at is None or expires_at > self.expires_at):
             raise ExpiryExceedsCreator(requested=wire_time(expires_at), creator=wire_time(self.expires_at))
 
@@ -55,7 +55,7 @@ class Principal(NamedTuple):
         missing = [scope for scope in required if scope not in self.scopes]
         if missing:
             # Words from a query: one of them may be a credential.
-            raise InsufficientScope(required=[*map(redact, required)], missing=[*map(redact, missing)])
+            raise InsufficientScope(required=redact_values(required), missing=redact_values(missing))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
+from credentials import redact
 from field_types import (
     MAX_NAME,
     MAX_SCOPES,
@@ -48,6 +49,17 @@ def flat(messages: dict[str, Any]) -> dict[str, list[str]]:
 def in_the_future(value: str) -> None:
     if value <= now():
         raise ValidationError("Must be in the future.")
+
+
+def _details(stored: str | None) -> dict[str, Any] | None:
+    """Of an audit entry. What is no JSON, as 1.0.0 could leave it, is shown as it stands and hides no other entry."""
+    if not stored:
+        return None
+    try:
+        read = json.loads(stored)
+    except ValueError:
+        read = None
+    return read if isinstance(read, dict) else {"unreadable": redact(stored)}
 
 
 def _name(**more: Any) -> Name:
@@ -243,11 +255,11 @@ class AuditEntry(Schema):
         required=True, allow_none=True, metadata={"description": "The `X-Request-ID`; null for `cli`."}
     )
     details = fields.Function(
-        lambda row: json.loads(row.details) if row.details else None,
+        lambda row: _details(row.details),
         required=True,
         metadata={
             "type": ["object", "null"],
-            "description": "What was changed, by action.",
+            "description": "What was changed, by action. `unreadable`: an early release damaged this text.",
             "additionalProperties": True,
         },
     )

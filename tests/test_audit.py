@@ -148,6 +148,19 @@ def test_nothing_secret_is_in_it_wherever_it_stood(
     assert all(stored not in repr(rows) for (stored,) in hashes)
 
 
+@pytest.mark.parametrize("stored", ['{"description": {"from": "", "to": "\\[redacted]"}}', "[redacted]", "[1]"])
+def test_an_entry_that_cannot_be_read_hides_no_other(
+    call: Callable[..., Any], mint: Callable[..., str], data_dir: Path, stored: str
+) -> None:
+    mint("first")
+    mint("second")
+    with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection, connection:
+        connection.execute("UPDATE audit_entries SET details = ? WHERE key_name = 'first'", [stored])
+    second, first = entries(call)
+    assert first["details"] == {"unreadable": stored}
+    assert second["details"]["role"] == "write"
+
+
 @pytest.mark.parametrize("kind", ["key", "token"])
 def test_an_owner_that_is_a_credential_is_not_repeated(
     call: Callable[..., Any], mint: Callable[..., str], token: Callable[..., str], data_dir: Path, kind: str
