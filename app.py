@@ -66,7 +66,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(chosen.database)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # or it would redirect, in HTML
-    logs.set_up()
+    logs.set_up(app.name)
     db.init_app(app)
     app.teardown_appcontext_funcs[:] = [_end_session]
     with app.app_context():
@@ -75,6 +75,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         part.install(app)
     for blueprint in (api.bp, gate.bp, openapi.bp, docs.bp):
         app.register_blueprint(blueprint)
-    app.wsgi_app = envelope.Envelope(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = envelope.Envelope(app.wsgi_app, chosen.trusted_proxies)  # type: ignore[method-assign]
     first_key.say_how(app)
     return app

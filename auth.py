@@ -69,7 +69,9 @@ def bearer(environ: "WSGIEnvironment") -> str | None:
 def authenticate(environ: "WSGIEnvironment", credential: str | None) -> Principal:
     """Says in the environ who it is, for the log and the answer. Raises AuthenticationFailed."""
     if credential is None:
-        raise AuthenticationFailed("no credential", sent=False)
+        scheme = environ.get("HTTP_AUTHORIZATION", "").partition(" ")[0]
+        why = "another scheme" if scheme and scheme.lower() != "bearer" else "no credential"
+        raise AuthenticationFailed(why, sent=False)
     principal = service().identify(credential, client_address)
     environ["keyhook.who"] = f"{principal.kind}:{principal.key_name or principal.owner}"
     if principal.kind == "api_key" and principal.expires_at:
@@ -83,15 +85,19 @@ def keyring() -> Keyring:
 
 
 def client_address() -> str | None:
-    """The client, seen from behind KEYHOOK_TRUSTED_PROXIES proxies: counted from the right of `X-Forwarded-For`.
+    """The client of this request."""
+    return address_of(request.environ, service().settings.trusted_proxies)
+
+
+def address_of(environ: "WSGIEnvironment", proxies: int) -> str | None:
+    """The client, seen from behind so many proxies: counted from the right of `X-Forwarded-For`.
 
     The left of that header is whatever the client sent. One that is shorter or holds no address there says nothing:
     then it is the peer's address.
     """
-    proxies = service().settings.trusted_proxies
-    peer: str | None = request.environ.get("REMOTE_ADDR")
+    peer: str | None = environ.get("REMOTE_ADDR")
     if proxies:
-        hops = request.headers.get("X-Forwarded-For", "").split(",")
+        hops = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
         if len(hops) >= proxies:
             with suppress(ValueError):
                 found = ipaddress.ip_address(hops[-proxies].strip())

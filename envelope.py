@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from credentials import redact
-from logs import log, one_word, write_line
+from auth import address_of
+from credentials import SECRET_LENGTH, redact
+from logs import log, loggable, one_word, write_line
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -23,15 +24,17 @@ HEADERS = [
     ("Referrer-Policy", "no-referrer"),
 ]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_LONG_RUN = re.compile(rf"[0-9A-Za-z]{{{SECRET_LENGTH},}}")
 
 
 class Envelope:
-    """Views leave what it needs in the environ: `keyhook.who`, `keyhook.reason` (of a refusal), `keyhook.policy`, and
-    `keyhook.headers`: a list of more headers, which costs a third of what it does in a Response.
+    """Views leave what it needs in the environ: `keyhook.who`; of a refusal `keyhook.reason` and `keyhook.key`;
+    `keyhook.policy`, and `keyhook.headers`: a list of more headers, which costs a third of what it does in a Response.
     """
 
-    def __init__(self, app: "WSGIApplication") -> None:
+    def __init__(self, app: "WSGIApplication", proxies: int) -> None:
         self._app = app
+        self._proxies = proxies
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         started = time.perf_counter()
@@ -57,12 +60,23 @@ class Envelope:
 
         body = self._app(environ, start)
         if log.isEnabledFor(logging.INFO):
-            path = one_word(environ.get("SCRIPT_NAME", "") + path, "latin-1")
             took = (time.perf_counter() - started) * 1000
-            who = one_word(environ.get("keyhook.who", "-"))
-            why = f' reason="{reason}"' if (reason := environ.get("keyhook.reason")) else ""
-            write_line(f"{environ['REQUEST_METHOD']} {path} {sent} {took:.1f}ms who={who} id={request_id}{why}")
+            write_line(f"{_asked(environ, path)} {sent} {took:.1f}ms {self._evidence(environ, request_id)}")
         return body
+
+    def _evidence(self, environ: "WSGIEnvironment", request_id: str) -> str:
+        """Who it was, under which id, from where; of a refusal also which key, and last why."""
+        who, address = one_word(environ.get("keyhook.who", "-")), address_of(environ, self._proxies) or "-"
+        evidence = f"who={who} id={request_id} ip={one_word(address)}"
+        if key := environ.get("keyhook.key"):
+            evidence += f" key={key}"
+        if reason := environ.get("keyhook.reason"):
+            evidence += f' reason="{loggable(reason)}"'
+        return evidence
+
+
+def _asked(environ: "WSGIEnvironment", path: str) -> str:
+    return f"{one_word(environ['REQUEST_METHOD'])} {one_word(environ.get('SCRIPT_NAME', '') + path, 'latin-1')}"
 
 
 def _unambiguous(path: str) -> str:
@@ -76,6 +90,13 @@ def _unambiguous(path: str) -> str:
 
 
 def _request_id(given: str | None) -> str:
-    if given and _REQUEST_ID.fullmatch(given) and redact(given) == given:
+    """The request's own, unless it is a credential, or may be one."""
+    if given and _REQUEST_ID.fullmatch(given) and not _may_be_secret(given) and redact(given) == given:
         return given
     return os.urandom(16).hex()
+
+
+def _may_be_secret(text: str) -> bool:
+    """Whether the characters that open a key may stand here without the rest of it: then in capitals and small letters,
+    as hardly anybody's hash or counter is."""
+    return any(run != run.lower() and run != run.upper() for run in _LONG_RUN.findall(text))

@@ -81,7 +81,8 @@ def introspect(form: dict[str, str]) -> dict[str, Any]:
     """
     try:
         return _described(service().identify(form["token"], client_address, tenant=g.principal.tenant))
-    except AuthenticationFailed:
+    except AuthenticationFailed as refusal:
+        refusal.note(request.environ)
         return {"active": False}
 
 
@@ -102,7 +103,7 @@ def _rendered(principal: Principal) -> tuple[bytes, list[tuple[str, str]]]:
 
 def _header_value(text: str) -> str:
     """Percent-encoded UTF-8; spaces at either end as well, which HTTP would trim to somebody else's name."""
-    return re.sub(r"^ +| +$", lambda spaces: "%20" * len(spaces[0]), quote(text, safe=HEADER_SAFE))
+    return re.sub(r"^ +|(?<! ) +$", lambda spaces: "%20" * len(spaces[0]), quote(text, safe=HEADER_SAFE))
 
 
 def _described(principal: Principal) -> dict[str, Any]:

@@ -163,24 +163,24 @@ class Keys:
         """
         row, matched = self.find(text)
         if row.disabled:
-            raise AuthenticationFailed("disabled key", told="The API key is disabled")
+            raise AuthenticationFailed("disabled key", told="The API key is disabled", key_id=row.id)
         if is_expired(row):
-            raise AuthenticationFailed("expired key", told="The API key has expired")
+            raise AuthenticationFailed("expired key", told="The API key has expired", key_id=row.id)
         return row, matched
 
     def find(self, text: str) -> tuple[Row[Any], str]:
         """The same for a key that may be disabled or expired. Raises AuthenticationFailed."""
         parsed = credentials.read_key(text)
         if parsed is None:
-            raise AuthenticationFailed("malformed key")
+            raise surrounded(text) or AuthenticationFailed("malformed key")
         row = self._storage.look_up(_BY_ID, parsed.id)
         if row is None:
-            raise AuthenticationFailed("unknown key")
+            raise AuthenticationFailed("unknown key", key_id=parsed.id)
         matched = self.verifier.match(parsed.secret, valid_hashes(row))
         if matched is None:
-            raise AuthenticationFailed("wrong secret")
+            raise AuthenticationFailed("wrong secret", key_id=parsed.id)
         if parsed.prefix != (prefix_of(row, matched) or parsed.prefix):
-            raise AuthenticationFailed("wrong prefix")
+            raise AuthenticationFailed("wrong prefix", key_id=parsed.id)
         return row, matched
 
 
@@ -204,6 +204,12 @@ def _settled(second: int) -> tuple[str, str]:
 
 def _at(moment: float) -> str:
     return timestamp(datetime.fromtimestamp(moment, UTC))
+
+
+def surrounded(text: str) -> AuthenticationFailed | None:
+    """The refusal of a key that was pasted with what stood around it, such as quotes; None for anything else."""
+    key_id = credentials.surrounded_key(text)
+    return AuthenticationFailed("a key with something around it", key_id=key_id) if key_id else None
 
 
 def new_id() -> str:

@@ -1,19 +1,23 @@
 """The log: one line a record on stderr, in UTC, never with a credential."""
 
 import logging
+import re
 import time
 from functools import lru_cache
 from typing import TextIO
 from urllib.parse import quote
 
-from credentials import redact
+from credentials import CUT, SHORTEST_LEAK, redact
 
 log = logging.getLogger("keyhook")
 
+LONGEST = 1000  # characters of what a client sent, as one field of a line
+_READ = 20_000  # characters that are looked at for them: a credential that begins among those ends in these
 _LEGIBLE = "/:[]@!$&'()*+,;=~"  # beside letters, digits and -._
+_BROKEN_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
 
 
-def set_up() -> None:
+def set_up(application: str) -> None:
     """One line a record on stderr, unless the program around has configured the logger already."""
     if not log.handlers and not logging.getLogger().handlers:
         log.addHandler(Terminal())
@@ -23,36 +27,64 @@ def set_up() -> None:
     # Flask's development server writes its own line for each request, with whatever stood in the path and the query,
     # and waitress one for each that waits for a thread.
     logging.getLogger("werkzeug").addFilter(_no_access_lines)
+    # All that write about a request; Flask, under the application's name, where a hook of the program around failed.
+    for name in (log.name, application, "werkzeug", "waitress"):
+        logging.getLogger(name).addFilter(redact_record)
     queue = logging.getLogger("waitress.queue")
     if queue.level == logging.NOTSET:
         queue.setLevel(logging.ERROR)
 
 
 def write_line(line: str) -> None:
-    """Logs the line of a request.
+    """Logs the line of a request, made of `one_word` and `loggable`: as a whole nothing edits it any more.
 
     log.info would walk the stack for a file and a line that are always these, and where nobody else listens the record
     is left out as well: together that is a tenth of a check.
     """
     if len(log.handlers) == 1 and isinstance(terminal := log.handlers[0], Terminal) and terminal.is_all():
-        terminal.line(loggable(line))
+        terminal.line(line)
     else:
-        log.handle(log.makeRecord(log.name, logging.INFO, __file__, 0, loggable(line), (), None))
+        record = log.makeRecord(log.name, logging.INFO, __file__, 0, line, (), None)
+        record.keyhook_redacted = True
+        log.handle(record)
 
 
 def one_word(text: str, encoding: str = "utf-8") -> str:
-    """The text as one field of a line, which nothing in it can pass for another."""
-    if text.isascii() and text.isprintable() and " " not in text:
-        return text
-    return quote(redact(text), safe=_LEGIBLE, encoding=encoding)
+    """The text as one field of a line, which nothing in it can pass for another: no credential, and not too long."""
+    if len(text) >= SHORTEST_LEAK:
+        text = redact(text[:_READ])
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        text = quote(text[: LONGEST + 1], safe=_LEGIBLE, encoding=encoding, errors="replace")
+    return text if len(text) <= LONGEST else _cut(text)
 
 
 def loggable(text: str) -> str:
-    """The text as one line of a log: no credential, nothing that could start another line."""
-    text = redact(text)
-    if text.isascii() and text.isprintable():
-        return text
-    return quote(text, safe=_LEGIBLE + ' %"', errors="replace")
+    """The text as a part of one line of a log: no credential, nothing that could start another line."""
+    text = redact(text[:_READ])
+    if not (text.isascii() and text.isprintable()):
+        text = quote(text[: LONGEST + 1], safe=_LEGIBLE + ' %"', errors="replace")
+    return text if len(text) <= LONGEST else _cut(text)
+
+
+def redact_record(record: logging.LogRecord) -> bool:
+    """A filter of a logger: whichever handler takes the record, no credential is in it, nor in its trace.
+
+    The exception itself has them still, so it goes no further than its text.
+    """
+    if getattr(record, "keyhook_redacted", False):
+        return True
+    try:
+        message = record.getMessage()
+    except Exception:  # arguments that do not fit: logging would say so, with all of them
+        message = f"{record.msg} {record.args}"
+    record.msg, record.args = redact(message), ()
+    if record.exc_info and not record.exc_text:
+        record.exc_text = logging.Formatter().formatException(record.exc_info)
+    record.exc_info = None
+    record.exc_text = record.exc_text and redact(record.exc_text)
+    record.stack_info = record.stack_info and redact(record.stack_info)
+    record.keyhook_redacted = True
+    return True
 
 
 class RedactingFormatter(logging.Formatter):
@@ -62,7 +94,8 @@ class RedactingFormatter(logging.Formatter):
         return _utc(int(record.created))
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        text = super().format(record)
+        return text if getattr(record, "keyhook_redacted", False) else redact(text)
 
 
 class Terminal(logging.StreamHandler[TextIO]):
@@ -76,7 +109,8 @@ class Terminal(logging.StreamHandler[TextIO]):
 
     def is_all(self) -> bool:
         """Whether a record would come to nothing else than its line here: nobody has configured anything since."""
-        return not (log.propagate or log.filters or self.filters or self.level or self.formatter is not self.FORMATTER)
+        more = [each for each in log.filters if each is not redact_record]
+        return not (log.propagate or more or self.filters or self.level or self.formatter is not self.FORMATTER)
 
     def line(self, text: str) -> None:
         self.acquire()
@@ -87,6 +121,11 @@ class Terminal(logging.StreamHandler[TextIO]):
             pass
         finally:
             self.release()
+
+
+def _cut(text: str) -> str:
+    """The beginning of a text that is ASCII, under a mark that is none: nobody else can have put it there."""
+    return _BROKEN_ESCAPE.sub("", text[:LONGEST]) + CUT
 
 
 @lru_cache(maxsize=2)

@@ -47,7 +47,7 @@ class Service:
             _require_tenant(person.tenant, tenant)
             return person
         row, matched = self.keys.check(credential)
-        _require_tenant(row.tenant, tenant)
+        _require_tenant(row.tenant, tenant, row.id)
         self.keys.last_use.note(row, address)
         return _holder(row, matched)
 
@@ -61,6 +61,8 @@ class Service:
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         person = self._people.get(digest)
         if person is None:
+            if refusal := keys.surrounded(token):
+                raise refusal
             person = read_token(token, self.settings.secret_key)
             self._people.put(digest, person)
         elif is_expired(person):
@@ -92,6 +94,6 @@ def _holder(row: Row[Any], matched: str) -> Principal:
     )
 
 
-def _require_tenant(actual: str, required: str | None) -> None:
+def _require_tenant(actual: str, required: str | None, key_id: str | None = None) -> None:
     if required is not None and actual != required:
-        raise AuthenticationFailed("credential of another tenant")
+        raise AuthenticationFailed("credential of another tenant", key_id=key_id)

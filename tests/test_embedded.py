@@ -16,6 +16,8 @@ from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
+import credentials
+import keys
 import logs
 from auth import public
 from models import api_keys, db
@@ -182,7 +184,7 @@ def test_an_access_line_looks_like_a_record(
     words = [line.split() for line in (straight, capsys.readouterr().err)]
     assert words[0][1:5] + words[0][6:7] == ["INFO", "GET", "/v0/auth", "200", "who=jwt:alice"]
     assert words[1][1:5] + words[1][6:7] == words[0][1:5] + words[0][6:7]
-    assert len(words[0]) == len(words[1]) == 8
+    assert len(words[0]) == len(words[1]) == 9
 
 
 def test_a_trace_on_the_terminal_holds_no_credential(
@@ -203,6 +205,46 @@ def test_a_trace_on_the_terminal_holds_no_credential(
     trace = capsys.readouterr().err
     assert f"RuntimeError: Bearer {key[:35]}" in trace
     assert key[36:] not in trace
+
+
+class Everything(logging.Handler):
+    """Keeps all that a handler could show of its records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen.append(f"{logging.Formatter().format(record)} {vars(record)!r} {record.exc_info}")
+
+
+@pytest.mark.parametrize("where", ["view", "hook", "record", "arguments", "stack"])
+def test_no_handler_of_the_program_around_sees_a_credential(
+    app: Flask, call: Callable[..., Any], where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = Everything()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    key = credentials.write_key("kh", keys.new_id(), credentials.new_secret())
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError(f"trouble with {key}")
+
+    if where == "view":
+        app.get("/boom")(public(fail))
+        assert call("GET", "/boom").status_code == 500
+    elif where == "hook":
+        app.after_request(fail)
+        assert call("GET", f"/healthz/{key}").status_code == 500
+    elif where == "record":
+        logs.log.error("trouble with %s and %(x)s", key)
+    elif where == "arguments":
+        logs.log.error("trouble with %s", {"key": [key]})
+    else:
+        logs.log.error(f"trouble with {key}", stack_info=True)
+    text = "\n".join(handler.seen)
+    assert "trouble with" in text
+    assert key[:35] in text
+    assert key[36:] not in text
 
 
 def test_what_is_configured_afterwards_counts(

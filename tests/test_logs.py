@@ -1,8 +1,10 @@
 """One line a request, with why a credential was refused, and never with a credential."""
 
 import re
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,12 @@ import pytest
 from conftest import FLASK_RUN, WAITRESS
 
 import credentials
-from logs import loggable
+from logs import loggable, one_word
 
 LINE = re.compile(
     r"(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) INFO (?P<method>\S+) (?P<path>\S+) (?P<status>\d{3}) "
-    r"(?P<ms>\d+\.\d)ms who=(?P<who>\S+) id=(?P<id>[A-Za-z0-9._-]+)(?P<reason> reason=.*)?"
+    r"(?P<ms>\d+\.\d)ms who=(?P<who>\S+) id=(?P<id>[A-Za-z0-9._-]+) "
+    r"ip=(?P<ip>\S+)( key=(?P<key>[0-9a-f-]{36}))?(?P<reason> reason=.*)?"
 )
 
 
@@ -78,6 +81,127 @@ def test_a_refusal_says_why_in_the_log_and_not_in_the_answer(server: Any) -> Non
             assert response.json()["message"] == "The credential is not valid"
     server.call("GET", "/v0/auth", by=None)
     assert last_line(server)["reason"] == ' reason="no credential"'
+
+
+def test_a_refusal_says_of_which_key_and_from_where(server: Any) -> None:
+    """So that guesses, and the use of a secret that has leaked, can be traced."""
+    key = server.mint("k")
+    other_tenant = server.mint("k", by=server.token(tenant="other"))
+    server.mint("disabled")
+    disabled = server.call("POST", "/v0/api_keys/disabled/rotate", json={}).json()["api_key"]
+    server.call("PATCH", "/v0/api_keys/disabled", json={"disabled": True})
+    expired = server.mint("expired")
+    with closing(sqlite3.connect(server.data_dir / "keyhook.db")) as connection, connection:
+        connection.execute("UPDATE api_keys SET expires_at = '2020-01-01T00:00:00.000000Z' WHERE name = 'expired'")
+    unknown = credentials.write_key("kh", "0" * 32, "0" * 43)
+    wrong = credentials.write_key("kh", key.split("_")[1], "0" * 43)
+    reasons = {
+        unknown: "unknown key",
+        wrong: "wrong secret",
+        disabled: "disabled key",
+        expired: "expired key",
+        f'"{key}"': "a key with something around it",
+    }
+    for refused, why in reasons.items():
+        assert server.call("GET", "/v0/auth", by=refused).status_code == 401
+        line = last_line(server)
+        assert line["key"].replace("-", "") == refused.split("_")[1]
+        assert line.group("ip", "reason") == ("127.0.0.1", f' reason="{why}"')
+    for refused, why in {**reasons, other_tenant: "credential of another tenant"}.items():
+        assert server.call("POST", "/v0/introspect", data={"token": refused}).json() == {"active": False}
+        assert (last_line(server)["key"] or "").replace("-", "") == refused.split("_")[1]
+        assert last_line(server)["reason"] == f' reason="{why}"'
+    for other in (key, key[:-1], "x.y.z"):
+        server.call("GET", "/v0/auth", by=other)
+        assert last_line(server)["key"] is None
+
+
+def test_the_address_is_the_clients_from_behind_the_proxies(serve: Callable[..., Any]) -> None:
+    server = serve(KEYHOOK_TRUSTED_PROXIES=1)
+    for forwarded, logged in [
+        ("203.0.113.66, 192.0.2.7", "192.0.2.7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("x id=0", "127.0.0.1"),
+        (None, "127.0.0.1"),
+    ]:
+        headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+        for path in ("/healthz", "/v0/auth", "/nowhere"):
+            server.call("GET", path, by=None, headers=headers)
+            assert last_line(server)["ip"] == logged
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({"Authorization": "Bearer Bearer {}"}, "a key with something around it"),
+        ({"X-API-Key": "Bearer {}"}, "a key with something around it"),
+        ({"X-API-Key": '"{}"'}, "a key with something around it"),
+        ({"X-API-Key": "'{}'"}, "a key with something around it"),
+        ({"X-API-Key": "\u00ef\u00bb\u00bf{}"}, "a key with something around it"),
+        ({"X-API-Key": "{};"}, "a key with something around it"),
+        ({"X-API-Key": "{}0"}, "a key with something around it"),
+        ({"Authorization": "Digest {}"}, "another scheme"),
+        ({"Authorization": "bearer{}"}, "another scheme"),
+        ({"Authorization": "{}"}, "another scheme"),
+        ({"Authorization": "Bearer"}, "no credential"),
+        ({"Authorization": "Bearer  "}, "no credential"),
+        ({"Cookie": "key={}"}, "no credential"),
+    ],
+)
+def test_the_reason_leads_the_right_way(server: Any, headers: dict[str, str], why: str) -> None:
+    key = server.mint("k")
+    sent = {name: value.format(key) for name, value in headers.items()}
+    response = server.call("GET", "/v0/auth", by=None, headers=sent)
+    assert last_line(server)["reason"] == f' reason="{why}"'
+    assert response.status_code == 401
+    no_more = why in ("another scheme", "no credential")
+    assert ("invalid_token" in response.headers["WWW-Authenticate"]) is not no_more
+    assert response.json()["message"] == (
+        "A valid credential is required" if no_more else "The credential is not valid"
+    )
+
+
+def test_what_is_logged_of_a_long_path_ends_with_a_mark(server: Any) -> None:
+    for path, logged in [
+        ("/" + "b" * 999, "/" + "b" * 999),
+        ("/" + "b" * 1000, "/" + "b" * 999 + "…"),
+        ("/" + "b" * 60_000, "/" + "b" * 999 + "…"),
+        ("/" + "%C3%A9" * 10_000, "/" + ("%C3%A9" * 200)[:999] + "…"),
+        ("/b" + "%C3%A9" * 10_000, "/b" + ("%C3%A9" * 200)[:996] + "…"),
+        ("/" + "%E2%80%A6" * 9, "/" + "%E2%80%A6" * 9),  # the client's own mark is none
+    ]:
+        server.call("GET", path, by=None)
+        assert last_line(server)["path"] == logged
+    server.call("GET", "/v0/auth", by=server.token(owner="\N{KEY}" * 300))
+    assert last_line(server)["who"].startswith("jwt:%F0%9F%94%91")
+    assert len(last_line(server)["who"]) <= 1001
+
+
+def test_the_end_of_a_long_path_cuts_no_credential_open() -> None:
+    key, token = f"kh_{'0' * 32}_{'xY7' * 17}", f"eyJ{'hbG' * 12}.eyJ{'pc3' * 30}.{'Zx9' * 14}Q"
+    for credential in (key, f"{key[:36]}%20{key[36:]}", quote(key.replace("_", "%5F")), token, " ".join(key)):
+        for start in [*range(600, 1001, 7), *range(19_700, 20_001, 7)]:
+            logged = one_word("/" + "b" * start + "/" + credential + "/b" * 9000)
+            assert len(logged) <= 1001
+            assert not re.search("xY7xY7|c3pc3p|Zx9Zx9|x%20Y%207", logged)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11", True),
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", True),
+        ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", True),
+        ("aB3" * 14, True),
+        ("aB3" * 14 + "x", False),
+        ("req-" + "aB3" * 14 + "x.1", False),
+        ("aB3" * 42, False),
+    ],
+)
+def test_the_characters_that_open_a_key_are_no_id_of_a_request(server: Any, given: str, kept: bool) -> None:
+    response = server.call("GET", "/v0/auth", by=None, headers={"X-Request-ID": given})
+    assert (response.headers["X-Request-ID"] == given) is kept
+    assert last_line(server)["id"] == response.headers["X-Request-ID"]
 
 
 def test_no_credential_is_ever_logged_wherever_it_stood(server: Any) -> None:
