@@ -4,6 +4,7 @@ import shutil
 import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate, takewhile
 from typing import Any
 
 from models import status
@@ -74,7 +75,6 @@ def _fit(text: str, size: int) -> str:
     """The text in exactly so many columns, cut with an ellipsis."""
     text = visible(text)
     if cells(text) > size:
-        while cells(text) > size - 1:
-            text = text[:-1]
-        text += "…"
+        widths = accumulate(cells(char) for char in text)
+        text = text[: sum(1 for _ in takewhile(lambda width: width < size, widths))] + "…"
     return text + " " * (size - cells(text))
