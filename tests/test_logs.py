@@ -121,6 +121,7 @@ def test_the_address_is_the_clients_from_behind_the_proxies(serve: Callable[...,
     for forwarded, logged in [
         ("203.0.113.66, 192.0.2.7", "192.0.2.7"),
         ("2001:db8::7", "2001:db8::7"),
+        ("203.0.113.66, " * 500 + "192.0.2.7", "192.0.2.7"),
         ("x id=0", "127.0.0.1"),
         (None, "127.0.0.1"),
     ]:
