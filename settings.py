@@ -18,6 +18,11 @@ from credentials import PREFIX
 from errors import StartupError
 
 MIN_SECRET = 32  # bytes, for HS256 (RFC 7518 section 3.2)
+# Of a secret (RFC 8725 section 3.5). A random one has fewer in one of 10^18 cases with 64 hexadecimal digits, in one of
+# 10^21 with 32 characters of base64, in one of 10^7 with 32 hexadecimal digits.
+MIN_VARIETY = 8  # different bytes
+MIN_PERIOD = 16  # bytes before it repeats itself
+PATHS = ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL")
 BCRYPT_ROUNDS = range(4, 32)
 TRUSTED_PROXIES = range(0, 101)
 
@@ -29,6 +34,7 @@ class Settings:
     key_prefix: str
     bcrypt_rounds: int
     trusted_proxies: int
+    require_database: bool  # whether a database that is not there stops the start
     secret_key: bytes  # empty: the one in the file, which bootstrap puts here
 
     @property
@@ -44,10 +50,9 @@ def load(values: Mapping[str, Any]) -> Settings:
         if name.startswith("KEYHOOK_") and value is not None
     }
     for name, value in given.items():
-        if not value.strip():
-            raise refuse(name, "is set but empty; unset it to use the default")
-        if name in ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL") and not value.isprintable():
-            raise refuse(name, "must be printable text")
+        _require_text(name, value, as_typed=not isinstance(values[name], Path))
+    if "://" in given["KEYHOOK_DATA_DIR"]:  # it may hold a password, and the name of a directory is shown
+        raise refuse("KEYHOOK_DATA_DIR", "must be a directory, not a URL")
     data_dir = Path(given["KEYHOOK_DATA_DIR"]).absolute()
     return Settings(
         data_dir=data_dir,
@@ -55,6 +60,7 @@ def load(values: Mapping[str, Any]) -> Settings:
         key_prefix=_prefix(given["KEYHOOK_KEY_PREFIX"]),
         bcrypt_rounds=_whole_number(given, "KEYHOOK_BCRYPT_ROUNDS", BCRYPT_ROUNDS),
         trusted_proxies=_whole_number(given, "KEYHOOK_TRUSTED_PROXIES", TRUSTED_PROXIES),
+        require_database=_switch(given, "KEYHOOK_REQUIRE_DATABASE"),
         secret_key=_secret(given.get("KEYHOOK_SECRET_KEY")),
     )
 
@@ -72,11 +78,45 @@ def secret_of(name: str, value: bytes) -> bytes:
     """The value when it can sign; raises StartupError."""
     if len(value) < MIN_SECRET:
         raise refuse(name, f"holds {len(value)} bytes; a secret needs at least {MIN_SECRET}")
+    if len(set(value)) < MIN_VARIETY or _period(value) < MIN_PERIOD:
+        raise refuse(
+            name, "holds a text that is easily guessed; a secret is random, as `openssl rand -hex 32` prints it"
+        )
     try:
         jwt.encode({}, value, algorithm="HS256")
     except jwt.InvalidKeyError:
         raise refuse(name, "holds a key of another kind (PEM, SSH, JWK); a secret is any random text") from None
     return value
+
+
+def _require_text(name: str, value: str, *, as_typed: bool) -> None:
+    """Raises StartupError for an empty value and for one that a shell would have changed: no shell has seen it.
+
+    `as_typed`: it came as text. A Path is what the program around, or the place of this file, makes it.
+    """
+    if not value.strip():
+        raise refuse(name, "is set but empty; unset it to use the default")
+    if name in PATHS and not value.isprintable():
+        raise refuse(name, "must be printable text")
+    if not as_typed:
+        return
+    if value != value.strip():
+        raise refuse(name, "begins or ends with white space")
+    if value[0] in "\"'" or value[-1] in "\"'":
+        raise refuse(name, "begins or ends with a quote, which is no part of the value: write it without")
+    if value[0] == "~" or "$" in value:
+        raise refuse(name, "begins with ~ or holds $, which nothing here replaces: write out what it stands for")
+
+
+def _period(value: bytes) -> int:
+    """The length of the shortest beginning that makes the whole when it is repeated."""
+    return next(length for length in range(1, len(value) + 1) if value[length:] == value[:-length])
+
+
+def _switch(given: Mapping[str, str], name: str) -> bool:
+    if given[name] not in ("0", "1"):
+        raise refuse(name, "must be 0 or 1")
+    return given[name] == "1"
 
 
 def _secret(value: str | None) -> bytes:
@@ -108,4 +148,6 @@ def _database(value: str | None, data_dir: Path) -> Path:
         raise refuse("KEYHOOK_DATABASE_URL", "must be sqlite:///path/to/file, without options")
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         raise refuse("KEYHOOK_DATABASE_URL", "must name a file: keys have to survive the process")
+    if "://" in url.database:
+        raise refuse("KEYHOOK_DATABASE_URL", "holds one URL within another")
     return Path(url.database).absolute()
