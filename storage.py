@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, Executable, Row, Select, Table, insert, pool, text
 from sqlalchemy.dialects import sqlite
@@ -22,7 +23,9 @@ from errors import DatabaseUnavailable
 from write_queue import BUSY_TIMEOUT, WriteQueue
 
 HEADER = 100  # bytes of a database file
-MAGIC, STAMP = slice(0, 16), slice(60, 64)  # within it: what every SQLite file begins with, and `user_version`
+# Within it: what every SQLite file begins with, `user_version` and `application_id`.
+MAGIC, STAMP, COUNT = slice(0, 16), slice(60, 64), slice(68, 72)
+MAX_COUNT = 2**31 - 1  # after which the count of changes begins again at 0
 
 T = TypeVar("T")
 _PING = text("SELECT 1 FROM api_keys LIMIT 1")
@@ -36,12 +39,28 @@ def connect(path: Path | str, mode: str = "rw") -> sqlite3.Connection:
     connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")  # whoever wrote the file may call no function from within it
     return connection
 
 
 def stamp(connection: sqlite3.Connection) -> None:
     """Marks a database as itself, so that another one in its file, or a copy of it, is known for what it is."""
     connection.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
+
+
+def count_change(connection: sqlite3.Connection) -> None:
+    """Within a transaction: notes in the header that there is one change more.
+
+    So each change writes page 1, which names the database and says which change it is: by that a WAL is known to belong
+    to a file or not (wal.py). SQLite's own counter does not count each transaction in WAL mode.
+    """
+    count = connection.execute("PRAGMA application_id").fetchone()[0]
+    connection.execute(f"PRAGMA application_id = {(count + 1) & MAX_COUNT}")
+
+
+def is_open_here(path: Path) -> bool:
+    """Whether this process has the database open: then nobody may open and close its files past SQLite."""
+    return any(storage.is_at(path) for storage in _open)
 
 
 def engine_options(path: Path) -> dict[str, Any]:
@@ -60,6 +79,7 @@ class Storage:
     def __init__(self, engine: Engine, path: Path) -> None:
         real = path.resolve()  # SQLite puts the WAL beside the file that a link leads to
         self._directory, self._file, self._beside = str(real.parent), str(path), (f"{real}-wal", f"{real}-shm")
+        self._real = str(real)
         self._process = os.getpid()
         self.engine = engine
         self._idle: deque[tuple[Connection, sqlite3.Connection]] = deque()  # each with what it is made of
@@ -76,6 +96,7 @@ class Storage:
         self._marks = self._read_marks()
         self._modified = 0
         self._overwritten = False
+        _open.add(self)
         self.check_file()
 
     def close(self) -> None:
@@ -86,6 +107,15 @@ class Storage:
             if connection is not None:
                 connection.close()
         os.close(self._descriptor)
+        _open.discard(self)
+
+    def is_at(self, path: Path) -> bool:
+        """Whether the path, or the file that it leads to, is that of this database."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return str(path.resolve()) == self._real
+        return str(path.resolve()) == self._real or (found.st_dev, found.st_ino) == self._identity[:2]
 
     def first(self, statement: Executable) -> Row[Any] | None:
         """The first row as of now, or None. Raises DatabaseUnavailable."""
@@ -117,6 +147,7 @@ class Storage:
             try:
                 control(connection, "BEGIN IMMEDIATE")
                 self._queue.has_lock()
+                count_change(driver(connection))
                 yield connection
                 control(connection, "COMMIT")
             except BaseException as error:
@@ -202,6 +233,9 @@ class Storage:
             self._writer = connection
 
 
+_open: WeakSet[Storage] = WeakSet()
+
+
 class Lookup:
     """A SELECT by one value for the hot path: compiled once, and run by the driver itself in a third of the time.
 
@@ -242,6 +276,7 @@ class LooseWriter:
             self._connection = None
             try:
                 control(connection, "BEGIN IMMEDIATE")
+                count_change(driver(connection))
                 connection.execute(statement, rows)
                 control(connection, "COMMIT")
             except BaseException:
