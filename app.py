@@ -20,9 +20,9 @@ import logs
 import openapi
 import service
 import settings
-from bootstrap import prepare
 from models import db
-from storage import Storage, engine_options
+from storage import engine_options
+from terminal import is_choosing_command, refuse_debugger
 
 DEFAULTS: dict[str, Any] = {
     "KEYHOOK_DATA_DIR": Path(__file__).with_name("instance"),
@@ -55,14 +55,15 @@ def _end_session(_: BaseException | None) -> None:
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """The service, its files made and its schema brought up to date.
+    """The service, its files made and its schema brought up to date; for a command, only once that asks for it.
 
     `config` comes before the environment and the defaults, under the same names. Raises StartupError.
     """
+    refuse_debugger()
     app = Keyhook(__name__, static_folder=None)
     app.view_functions = auth.Views()
     app.config.from_mapping({**DEFAULTS, **settings.environment(DEFAULTS), **(config or {})})
-    chosen = prepare(settings.load(app.config))
+    chosen = settings.load(app.config)
     app.config["SQLALCHEMY_DATABASE_URI"] = URL.create("sqlite", database=str(chosen.database))
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(chosen.database)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
@@ -70,12 +71,14 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     logs.set_up(app.name)
     db.init_app(app)
     app.teardown_appcontext_funcs[:] = [_end_session]
-    with app.app_context():
-        app.extensions[service.EXTENSION] = service.Service(chosen, Storage(db.engine, chosen.database))
+    app.extensions[service.SETTINGS] = chosen
     for part in (errors, cli):
         part.install(app)
     for blueprint in (api.bp, gate.bp, openapi.bp, docs.bp):
         app.register_blueprint(blueprint)
     app.wsgi_app = envelope.Envelope(app.wsgi_app, chosen.trusted_proxies)  # type: ignore[method-assign]
-    first_key.say_how(app)
+    if not is_choosing_command():
+        with app.app_context():
+            service.service()
+        first_key.say_how(app)
     return app

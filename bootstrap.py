@@ -18,23 +18,45 @@ from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import DBAPIError
 
 from models import SCHEMA
+from permissions import say_who_else
 from settings import Settings, refuse, secret_of
 from storage import connect, stamp
+from terminal import is_server, say
+from wal import require_own_wal
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-def prepare(settings: Settings) -> Settings:
-    """The settings with the secret in them, once everything they name is there. Raises StartupError."""
-    make_directory("KEYHOOK_DATA_DIR", settings.data_dir)
-    make_directory("KEYHOOK_DATABASE_URL", settings.database.parent)
-    with _alone(settings.data_dir, settings.database.parent):
-        if os.path.lexists(settings.database):
-            _bring_up_to_date(settings.database)
-        else:
+@contextmanager
+def prepared(settings: Settings) -> Iterator[Settings]:
+    """The settings with the secret in them, once everything they name is there. Raises StartupError.
+
+    Within, no other process starts or restores: whoever opens the database there has the one that was looked at.
+    """
+    if settings.require_database and not os.path.lexists(settings.database):
+        raise refuse("KEYHOOK_REQUIRE_DATABASE", f"is 1, but {settings.database} is not there: is its disk mounted?")
+    with alone_in(settings):
+        new_database, new_secret = not os.path.lexists(settings.database), False
+        if new_database:
             _refuse_remains(settings)
             _create_database(settings.database)
-        return replace(settings, secret_key=settings.secret_key or _secret(settings.secret_file))
+        else:
+            _bring_up_to_date(settings.database)
+        if not settings.secret_key:
+            new_secret = not os.path.lexists(settings.secret_file)
+            settings = replace(settings, secret_key=_secret(settings.secret_file))
+        _say_what_is_new(settings, new_database, new_secret)
+        say_who_else(settings)
+        yield settings
+
+
+@contextmanager
+def alone_in(settings: Settings) -> Iterator[None]:
+    """The directories are there, and whoever else starts or restores in them waits until the end."""
+    make_directory("KEYHOOK_DATA_DIR", settings.data_dir)
+    make_directory("KEYHOOK_DATABASE_URL", settings.database.parent)
+    with _locked(settings.data_dir, settings.database.parent):
+        yield
 
 
 def make_directory(name: str, path: Path) -> None:
@@ -57,7 +79,7 @@ def sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def _alone(*directories: Path) -> Iterator[None]:
+def _locked(*directories: Path) -> Iterator[None]:
     with ExitStack() as stack:
         for directory in sorted({path.resolve() for path in directories}):
             try:
@@ -67,6 +89,17 @@ def _alone(*directories: Path) -> Iterator[None]:
             stack.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+
+
+def _say_what_is_new(settings: Settings, database: bool, secret: bool) -> None:
+    """To whoever calls a command: with other settings than the service's, it would work on files of its own."""
+    places = [
+        f"a new {what} at {path}"
+        for what, path, new in (("database", settings.database, database), ("secret", settings.secret_file, secret))
+        if new
+    ]
+    if places and not is_server():
+        say(f"made {' and '.join(places)}")
 
 
 def _refuse_remains(settings: Settings) -> None:
@@ -97,29 +130,36 @@ def _create_database(path: Path) -> None:
 
 
 def _bring_up_to_date(path: Path) -> None:
+    require_own_wal(path)
     try:
         with closing(connect(path)) as connection:
-            found = [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
-            if found == [SCHEMA]:
-                connection.execute("SELECT 1 FROM api_keys LIMIT 1")
+            unknown, found = look_at_schema(connection)
             mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-            if mode != "wal":  # a database that somebody has written out by other means
+            if mode != "wal" and not unknown:  # a database that somebody has written out by other means
                 connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.Error as error:
         raise refuse(
             "KEYHOOK_DATABASE_URL", f"names {path}, which cannot be used as a database of this service: {error}"
         ) from None
-    if found != [SCHEMA]:
-        known = {file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py")}
-        if len(found) != 1 or found[0] not in known:
-            raise refuse(
-                "KEYHOOK_DATABASE_URL",
-                f"names {path}, whose schema {found} is unknown here: a newer version has written it",
-            )
+    if unknown:
+        raise refuse("KEYHOOK_DATABASE_URL", f"names {path}, {unknown}")
+    if found != SCHEMA:
         try:
             _migrate(path)
         except sqlite3.Error as error:
             raise refuse("KEYHOOK_DATABASE_URL", f"names {path}, which cannot be brought up to date: {error}") from None
+
+
+def look_at_schema(connection: sqlite3.Connection) -> tuple[str, str]:
+    """What forbids the use of a database, if anything, and the version of its schema. Raises sqlite3.Error."""
+    found = [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
+    known = {SCHEMA, *(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))}
+    if len(found) != 1 or found[0] not in known:
+        return f"whose schema {found} is unknown here: a newer version has written it", ""
+    connection.execute("SELECT 1 FROM api_keys LIMIT 1")
+    # Nothing of ours has any, and they would run with the statements of the service: each new key made an admin's, say.
+    added = connection.execute("SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'view')").fetchone()
+    return (f"which has a {added[0]} that is not of this service: {added[1]!a}", "") if added else ("", found[0])
 
 
 def _migrate(path: Path) -> None:

@@ -4,9 +4,9 @@ What a script wants is alone on stdout, all else on stderr. Exit status: 1 for a
 """
 
 import errno
-import getpass
 import json
 import os
+import pwd
 import re
 import sqlite3
 import sys
@@ -26,6 +26,7 @@ from bootstrap import sync_directory
 from credentials import redact, redact_values
 from errors import AuthenticationFailed, KeyhookError
 from field_types import nfc
+from fingerprint import is_another
 from keyring import Keyring, Minted
 from models import status, timestamp, wire_time
 from principal import ROLES, Origin, Principal
@@ -33,8 +34,11 @@ from schemas import MAX_PAGE, CreateKey, DeleteKeyById, Key, RotateKey, flat
 from service import service
 from storage import connect, stamp
 from table import in_words, key_table, visible
+from terminal import say
 from tokens import make_token
 
+MAX_TOKEN = timedelta(days=3650)
+LONG_TOKEN = timedelta(days=30)  # from where on a warning goes with it
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
 
 
@@ -87,9 +91,12 @@ def token(owner: str | None, role: str, tenant: str, expires_in: timedelta) -> N
         for option, value in (("--owner", owner), ("--tenant", tenant)):
             if value is not None:
                 require_text(option, value)
+        require_lifetime(expires_in)
         secret = service().settings.secret_key
         made = make_token(secret, login_name() if owner is None else owner, role, tenant, _in_reach(expires_in))
         click.echo(made)
+        if is_another(service().storage, secret):
+            say("the service last started with another secret: if it still has that one, it refuses this token")
 
 
 @command("create")
@@ -197,12 +204,13 @@ def inspect(keyring: Keyring) -> None:
 @with_appcontext
 def backup(file: Path) -> None:
     """Copy the database to FILE while the service runs. An existing FILE is refused."""
+    database = service().settings.database
     try:
         file = file.absolute()
         part = file.with_name(f"{file.name}.part-{os.getpid()}")
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
-            _copy(service().settings.database, part)
+            _copy(database, part)
             os.link(part, file)  # refuses, at once and for good, to replace what is there
         finally:
             part.unlink()
@@ -236,12 +244,23 @@ def operator(tenant: str) -> Keyring:
 
 
 def login_name() -> str:
+    """By the user id of the process: LOGNAME and USER hold what anybody writes there, and the audit believes it."""
     try:
-        name = getpass.getuser()
+        name = pwd.getpwuid(os.getuid()).pw_name
         name.encode()
         return name
-    except (KeyError, OSError, UnicodeEncodeError):  # a container may run under a number without a name
+    except (KeyError, UnicodeEncodeError):  # a container may run under a number without a name
         return str(os.getuid())
+
+
+def require_lifetime(span: timedelta) -> None:
+    """Of a token, which nothing ends before its time but a new secret; a key of that lifetime can be disabled."""
+    if span > MAX_TOKEN:
+        raise click.ClickException(
+            f"--expires-in: a token lives for at most {MAX_TOKEN.days} days; a key may live longer"
+        )
+    if span > LONG_TOKEN:
+        say(f"a token cannot be revoked, and this one is good for {span.days} days: a key can be disabled at any time")
 
 
 def require_text(option: str, value: str) -> None:

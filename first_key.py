@@ -13,7 +13,7 @@ from sqlalchemy import select
 from models import api_keys
 from service import service
 
-SETTINGS = ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL", "KEYHOOK_KEY_PREFIX", "KEYHOOK_BCRYPT_ROUNDS")
+SETTINGS = ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL", "KEYHOOK_KEY_PREFIX", "KEYHOOK_BCRYPT_ROUNDS")  # of commands
 
 HEAD = """
 There are no keys yet. To make the first one, in another terminal{secret}:
@@ -40,7 +40,8 @@ def say_how(app: Flask) -> None:
         if service().storage.first(select(api_keys.c.seq).limit(1)) is not None:
             return
     text = HEAD + (OVER_HTTP if context else "") + WITHOUT_THE_SERVER
-    secret = " (with the same KEYHOOK_SECRET_KEY)" if "KEYHOOK_SECRET_KEY" in os.environ else ""
+    hidden = [name for name in ("KEYHOOK_SECRET_KEY", *SETTINGS) if name in os.environ and not _is_shown(name)]
+    secret = f" (with the same {' and '.join(hidden)})" if hidden else ""
     address = _address(context.params["host"], context.params["port"]) if context else ""
     click.echo(text.format(flask=_flask_command(), address=address, secret=secret), err=True)
 
@@ -58,7 +59,12 @@ def _flask_command() -> str:
         program = "flask"
     elif Path(program).is_relative_to(Path.cwd()):
         program = str(Path(program).relative_to(Path.cwd()))
-    given = [f"{name}={shlex.quote(os.environ[name])}" for name in SETTINGS if name in os.environ]
+    given = [f"{name}={shlex.quote(os.environ[name])}" for name in SETTINGS if name in os.environ and _is_shown(name)]
     here = Path(__file__).with_name("app.py")
     elsewhere = [] if here.parent == Path.cwd() else ["--app", shlex.quote(str(here))]
     return " ".join([*given, shlex.quote(program), *elsewhere])
+
+
+def _is_shown(name: str) -> bool:
+    """Whether a setting may stand in a log: not a secret, nor a URL of a server, which may hold a password anywhere."""
+    return name in SETTINGS and (name != "KEYHOOK_DATABASE_URL" or os.environ[name].startswith("sqlite"))

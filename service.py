@@ -9,12 +9,14 @@ from flask import current_app
 from sqlalchemy import Row
 
 import credentials
+import fingerprint
 import keys
+from bootstrap import prepared
 from errors import AuthenticationFailed
 from keyring import Keyring
 from keys import Keys
 from memory import Memory
-from models import is_expired
+from models import db, is_expired
 from principal import Origin, Principal
 from settings import Settings
 from storage import Storage
@@ -23,6 +25,7 @@ from tokens import expired_token, read_token
 MAX_CREDENTIAL = 8192  # characters
 PEOPLE = 1024  # tokens that a process remembers
 EXTENSION = "keyhook"
+SETTINGS = "keyhook.settings"  # of an application whose database is not open yet
 
 
 class Service:
@@ -74,7 +77,14 @@ class Service:
 
 
 def service() -> Service:
-    return current_app.extensions[EXTENSION]  # type: ignore[no-any-return]
+    """Opens the database on the first call, which may raise StartupError: a command that does without it opens none."""
+    extensions = current_app.extensions
+    if EXTENSION not in extensions:
+        with prepared(extensions[SETTINGS]) as settings:
+            opened = Service(settings, Storage(db.engine, settings.database))
+        fingerprint.remember(opened.storage, settings.secret_key)
+        extensions[EXTENSION] = opened
+    return extensions[EXTENSION]  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=2048)
