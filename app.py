@@ -18,6 +18,7 @@ import first_key
 import gate
 import logs
 import openapi
+import restore
 import service
 import settings
 from models import db
@@ -72,7 +73,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     db.init_app(app)
     app.teardown_appcontext_funcs[:] = [_end_session]
     app.extensions[service.SETTINGS] = chosen
-    for part in (errors, cli):
+    for part in (errors, cli, restore):
         part.install(app)
     for blueprint in (api.bp, gate.bp, openapi.bp, docs.bp):
         app.register_blueprint(blueprint)
