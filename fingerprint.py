@@ -5,6 +5,7 @@ should have they leave 224 to guess. They say no more about a weak one than a si
 """
 
 import hmac
+from contextlib import suppress
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -22,9 +23,11 @@ def fingerprint(secret: bytes) -> str:
 
 
 def is_another(storage: Storage, secret: bytes) -> bool:
-    """Whether the service last started with another secret. Raises DatabaseUnavailable."""
-    found = storage.first(_QUERY)
-    return found is not None and found.value != fingerprint(secret)
+    """Whether the service last started with another secret, as far as the database can be asked."""
+    with suppress(DatabaseUnavailable):
+        found = storage.first(_QUERY)
+        return found is not None and found.value != fingerprint(secret)
+    return False
 
 
 def remember(storage: Storage, secret: bytes) -> None:
@@ -32,15 +35,14 @@ def remember(storage: Storage, secret: bytes) -> None:
 
     A database that cannot be written at the moment is no reason to stop: then the next start says it again.
     """
-    found = storage.first(_QUERY)
-    if found is not None and (found.value == fingerprint(secret) or not is_server()):
-        return
-    changed = found is not None
-    try:
+    changed = False
+    with suppress(DatabaseUnavailable):
+        found = storage.first(_QUERY)
+        if found is not None and (found.value == fingerprint(secret) or not is_server()):
+            return
+        changed = found is not None
         with storage.write() as transaction:
             changed = _replace(transaction, fingerprint(secret))
-    except DatabaseUnavailable:
-        pass
     if changed:
         say(OTHER)
 
