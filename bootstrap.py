@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from models import SCHEMA
 from permissions import say_who_else
-from settings import Settings, refuse, secret_of
+from settings import GUESSABLE, Settings, is_guessable, refuse, secret_of
 from storage import connect, stamp
 from terminal import is_server, say
 from wal import require_own_wal
@@ -47,6 +47,8 @@ def prepared(settings: Settings) -> Iterator[Settings]:
             settings = replace(settings, secret_key=_secret(settings.secret_file))
         _say_what_is_new(settings, new_database, new_secret)
         say_who_else(settings)
+        if is_guessable(settings.secret_key):
+            say(GUESSABLE)
         yield settings
 
 

@@ -22,6 +22,10 @@ MIN_SECRET = 32  # bytes, for HS256 (RFC 7518 section 3.2)
 # 10^21 with 32 characters of base64, in one of 10^7 with 32 hexadecimal digits.
 MIN_VARIETY = 8  # different bytes
 MIN_PERIOD = 16  # bytes before it repeats itself
+GUESSABLE = (
+    "the secret that signs tokens is easily guessed, and who guesses it is an admin: "
+    "take a random one, as `openssl rand -hex 32` prints it"
+)
 PATHS = ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL")
 BCRYPT_ROUNDS = range(4, 32)
 TRUSTED_PROXIES = range(0, 101)
@@ -78,15 +82,16 @@ def secret_of(name: str, value: bytes) -> bytes:
     """The value when it can sign; raises StartupError."""
     if len(value) < MIN_SECRET:
         raise refuse(name, f"holds {len(value)} bytes; a secret needs at least {MIN_SECRET}")
-    if len(set(value)) < MIN_VARIETY or _period(value) < MIN_PERIOD:
-        raise refuse(
-            name, "holds a text that is easily guessed; a secret is random, as `openssl rand -hex 32` prints it"
-        )
     try:
         jwt.encode({}, value, algorithm="HS256")
     except jwt.InvalidKeyError:
         raise refuse(name, "holds a key of another kind (PEM, SSH, JWK); a secret is any random text") from None
     return value
+
+
+def is_guessable(secret: bytes) -> bool:
+    """Whether a secret has so little variety that no generator made it (RFC 8725 section 3.5)."""
+    return len(set(secret)) < MIN_VARIETY or _period(secret) < MIN_PERIOD
 
 
 def _require_text(name: str, value: str, *, as_typed: bool) -> None:
