@@ -3,14 +3,14 @@
 `requires` states the role that a view needs, `public` that it needs none; a view that states neither answers nothing.
 """
 
-import ipaddress
+from base64 import b64decode
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from flask import g, request
 
+import forwarded
 from errors import AuthenticationFailed
 from keyring import Keyring
 from models import wire_time
@@ -19,6 +19,8 @@ from service import service
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+AT_THE_GATE = ("bearer", "apikey", "token")  # schemes whose token is a credential there
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,8 +64,45 @@ class Views(dict[str, Callable[..., Any]]):
 
 def bearer(environ: "WSGIEnvironment") -> str | None:
     """The token of the Authorization header (RFC 6750 section 2.1), the scheme in any case, or None."""
+    scheme, token = _authorization(environ)
+    return token if scheme == "bearer" and token else None
+
+
+def gate_credential(environ: "WSGIEnvironment", key_param: str = "") -> str | None:
+    """What the gate judges: X-API-Key, else Authorization under more schemes than elsewhere, else the parameter of the
+    original URI where one is named; or None. What is empty counts as absent.
+
+    Raises AuthenticationFailed for a Basic that is not written as RFC 7617 has it.
+    """
+    return (
+        environ.get("HTTP_X_API_KEY", "").strip()
+        or _of_any_scheme(environ)
+        or (key_param and forwarded.original_parameter(environ, key_param))
+        or None
+    )
+
+
+def _of_any_scheme(environ: "WSGIEnvironment") -> str:
+    scheme, token = _authorization(environ)
+    if scheme == "basic" and token:
+        return _of_basic(token)
+    return token if scheme in AT_THE_GATE else ""
+
+
+def _of_basic(token: str) -> str:
+    """The password, or the user name when that is empty (RFC 7617)."""
+    try:
+        user, colon, password = b64decode(token, validate=True).decode().partition(":")
+    except ValueError:
+        raise AuthenticationFailed("malformed Basic") from None
+    if not colon:
+        raise AuthenticationFailed("malformed Basic")
+    return password.strip() or user.strip()
+
+
+def _authorization(environ: "WSGIEnvironment") -> tuple[str, str]:
     scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-    return token.strip(" ") if scheme.lower() == "bearer" and token.strip(" ") else None
+    return scheme.lower(), token.strip()
 
 
 def authenticate(environ: "WSGIEnvironment", credential: str | None) -> Principal:
@@ -85,22 +124,5 @@ def keyring() -> Keyring:
 
 
 def client_address() -> str | None:
-    """The client of this request."""
-    return address_of(request.environ, service().settings.trusted_proxies)
-
-
-def address_of(environ: "WSGIEnvironment", proxies: int) -> str | None:
-    """The client, seen from behind so many proxies: counted from the right of `X-Forwarded-For`.
-
-    The left of that header is whatever the client sent. One that is shorter or holds no address there says nothing:
-    then it is the peer's address.
-    """
-    peer: str | None = environ.get("REMOTE_ADDR")
-    if proxies:
-        hops = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
-        if len(hops) >= proxies:
-            with suppress(ValueError):
-                found = ipaddress.ip_address(hops[-proxies].strip())
-                if not getattr(found, "scope_id", None):  # which may be any text
-                    return str(getattr(found, "ipv4_mapped", None) or found)
-    return peer
+    """The client of this request, seen from behind KEYHOOK_TRUSTED_PROXIES proxies."""
+    return forwarded.client_address(request.environ, service().settings.trusted_proxies)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from auth import address_of
+from forwarded import client_address
 from credentials import SECRET_LENGTH, redact
 from logs import log, loggable, one_word, write_line
 
@@ -82,7 +82,7 @@ class Envelope:
 @lru_cache(maxsize=1024)
 def _address(peer: str | None, forwarded: str, proxies: int) -> str:
     """The client's address as a word of the log: remembered, since to read one takes a twentieth of a check."""
-    return one_word(address_of({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": forwarded}, proxies) or "-")
+    return one_word(client_address({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": forwarded}, proxies) or "-")
 
 
 def _asked(environ: "WSGIEnvironment", path: str) -> str:

@@ -40,9 +40,11 @@ class Service:
     def identify(self, credential: str, address: Callable[[], str | None], tenant: str | None = None) -> Principal:
         """Raises AuthenticationFailed, also for one that is not of the tenant when that is given.
 
-        A good key counts as used, by who is at the address.
+        White space at either end, a line's end included, is no part of a credential. A good key counts as used, by who
+        is at the address.
         """
         self.keys.last_use.flush()
+        credential = credential.strip()
         if len(credential) > MAX_CREDENTIAL:
             raise AuthenticationFailed("oversized credential")
         if not credentials.is_key(credential, self.settings.key_prefix):

@@ -1,0 +1,61 @@
+"""What a proxy says of the request that it asks about: from whom it comes, its method, its URI. A leaf: pure functions.
+
+A proxy overwrites these headers, or a client writes them: nothing here may decide more than the proxy's configuration
+leaves to it.
+"""
+
+import ipaddress
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from errors import AuthenticationFailed
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+MAX_QUERY = 16_384  # characters of an original URI's query; twice the longest credential
+_URIS = ("HTTP_X_FORWARDED_URI", "HTTP_X_ORIGINAL_URI")  # Caddy's and Traefik's, nginx's
+
+
+def client_address(environ: "WSGIEnvironment", proxies: int) -> str | None:
+    """The client, seen from behind so many proxies: counted from the right of `X-Forwarded-For`.
+
+    The left of that header is whatever the client sent. One that is shorter or holds no address there says nothing:
+    then it is the peer's address.
+    """
+    peer: str | None = environ.get("REMOTE_ADDR")
+    if proxies:
+        hops = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        if len(hops) >= proxies:
+            with suppress(ValueError):
+                found = ipaddress.ip_address(hops[-proxies].strip())
+                if not getattr(found, "scope_id", None):  # which may be any text
+                    return str(getattr(found, "ipv4_mapped", None) or found)
+    return peer
+
+
+def is_preflight(environ: "WSGIEnvironment") -> bool:
+    """Whether the proxy asks about a CORS preflight (the Fetch standard's), which never carries a credential."""
+    return bool(
+        environ.get("HTTP_X_FORWARDED_METHOD") == "OPTIONS"
+        and environ.get("HTTP_ORIGIN")
+        and environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD")
+    )
+
+
+def original_parameter(environ: "WSGIEnvironment", name: str) -> str:
+    """The credential in a query parameter of the original URI, or nothing.
+
+    Raises AuthenticationFailed where it stands twice: which of the two another reader takes, nobody knows.
+    """
+    for header in _URIS:
+        query: str = environ.get(header, "").partition("#")[0].partition("?")[2]
+        if len(query) > MAX_QUERY:
+            raise AuthenticationFailed("oversized query of the original URI")
+        found = [value.strip() for known, value in parse_qsl(query) if known == name and value.strip()]
+        if len(found) > 1:
+            raise AuthenticationFailed("two credentials in the original URI")
+        if found:
+            return found[0]
+    return ""
