@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flask import Flask, Response, request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class KeyhookError(Exception):
         super().__init__(message or self.message)
         self.details = details
         self.text = message or self.message
-        self.headers: dict[str, str] = {}
+        self.headers = Headers()
 
     @classmethod
     def code(cls) -> str:
@@ -103,6 +104,7 @@ class AuthenticationFailed(KeyhookError):
     status = 401
     message = "A valid credential is required"
     CHALLENGE: ClassVar[str] = 'Bearer realm="keyhook"'
+    BASIC: ClassVar[str] = 'Basic realm="keyhook", charset="UTF-8"'
 
     def __init__(self, why: str, *, sent: bool = True, told: str | None = None, key_id: str | None = None) -> None:
         text = told or ("The credential is not valid" if sent else None)
@@ -121,6 +123,14 @@ class AuthenticationFailed(KeyhookError):
     @property
     def key_id(self) -> str | None:
         return self._key_id
+
+    def offer_basic(self) -> None:
+        """Asks for HTTP Basic (RFC 7617) as well.
+
+        On a line of its own, since browsers read one challenge a line; and on the first, since nginx before 1.23 passes
+        on no other.
+        """
+        self.headers.setlist("WWW-Authenticate", [self.BASIC, self.headers["WWW-Authenticate"]])
 
 
 class Forbidden(KeyhookError):
@@ -145,6 +155,29 @@ class InsufficientScope(Forbidden):
 
     def __init__(self, *, required: list[str], missing: list[str]) -> None:
         super().__init__({"required": required, "missing": missing})
+
+
+class TenantNotAllowed(Forbidden):
+    """Tells the holder their own tenant; which others are good here is none of their business."""
+
+    message = "Credentials of this tenant are not accepted here"
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__({"tenant": tenant})
+
+
+class UnknownDemand(KeyhookError):
+    """The gate was asked for what it does not know. A 403, since nginx makes a 500 of a 400."""
+
+    status = 403
+    message = "The gate was asked for something that it does not know"
+
+    def __init__(self, parameter: str) -> None:
+        super().__init__({"parameter": parameter})
+
+    @property
+    def reason(self) -> str:
+        return "unknown demand"
 
 
 class ExceedsCreator(Forbidden):

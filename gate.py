@@ -4,20 +4,33 @@ import json
 import re
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from flask import Blueprint, g, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import Rule
 
-from auth import authenticate, bearer, client_address, public, requires
-from errors import AuthenticationFailed, InsufficientPermissions, InsufficientScope, InvalidRequest, MethodNotAllowed
+from auth import authenticate, client_address, gate_credential, public, requires
+from demands import NONE, Demands, read_demands
+from errors import (
+    AuthenticationFailed,
+    InsufficientPermissions,
+    InsufficientScope,
+    InvalidRequest,
+    MethodNotAllowed,
+    TenantNotAllowed,
+    UnknownDemand,
+)
+from forwarded import is_preflight
 from payload import Answer, answers, fails, promises, takes_form
 from principal import Principal
 from schemas import AuthQuery, Identity, Introspection, IntrospectionRequest
 from service import service
 from tokens import ISSUER
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 bp = Blueprint("gate", __name__)
 
@@ -33,30 +46,53 @@ IDENTITY_HEADERS = (
 )
 HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
+Rendered = tuple[bytes, list[tuple[str, str]]]  # the body and the identity headers
+
 _identity = Identity()
+_nobody: dict[str, Any] = {**dict.fromkeys(_identity.fields), "kind": "preflight", "scopes": []}
+PREFLIGHT: Rendered = json.dumps(_nobody).encode(), [(name, "") for name in IDENTITY_HEADERS]
 
 
-@public  # it identifies by itself: only here is X-API-Key read
+@public  # it identifies by itself: only here is more read than a bearer
 @promises(200, Identity, headers=IDENTITY_HEADERS, query=AuthQuery)
-@fails(AuthenticationFailed, InsufficientPermissions, InsufficientScope)
+@fails(AuthenticationFailed, InsufficientPermissions, InsufficientScope, TenantNotAllowed, UnknownDemand)
 def auth() -> Answer:
     """Say whether a credential is good, for a reverse proxy.
 
-    The credential is read from `X-API-Key` first, then from `Authorization: Bearer`. Every `scope` is needed, and at
-    least the `role`. The identity headers are always all there, empty where there is nothing to say, so that a proxy
+    The credential is read from `X-API-Key` first, then from `Authorization`: as `Bearer`, `ApiKey` or `Token`, or as
+    the password of `Basic` (its user name when the password is empty). Every `scope` is needed, one of the `tenant`s,
+    and at least the `role`. Any other parameter is refused, before the credential is looked at: a misspelt demand lets
+    nobody in. The identity headers are always all there, empty where there is nothing to say, so that a proxy
     overwrites whatever the client sent under these names.
     """
     environ = request.environ
     if environ["REQUEST_METHOD"].upper() in REFUSED_METHODS:
         raise MethodNotAllowed(METHODS)
-    principal = authenticate(environ, environ.get("HTTP_X_API_KEY", "").strip(" \t") or bearer(environ))
-    if environ.get("QUERY_STRING"):
-        for role in request.args.getlist("role"):
-            principal.require_role(role)
-        principal.require_scopes(request.args.getlist("scope"))
-    body, headers = _rendered(principal)
+    demands = read_demands(environ.get("QUERY_STRING", ""))
+    try:
+        body, headers = _judge(environ, demands)
+    except AuthenticationFailed as error:
+        if demands.basic:
+            error.offer_basic()
+        raise
     environ["keyhook.headers"] = [*headers, *environ.get("keyhook.headers", ())]
     return Answer(body, content_type="application/json")
+
+
+def _judge(environ: "WSGIEnvironment", demands: Demands) -> Rendered:
+    """Who it is, once everything that was asked for is there. A credential is judged in a preflight as well."""
+    credential = gate_credential(environ, demands.key_param)
+    if credential is None and demands.preflight and is_preflight(environ):
+        environ["keyhook.who"] = "preflight"
+        return PREFLIGHT
+    principal = authenticate(environ, credential)
+    if demands is not NONE:
+        if demands.tenants:
+            principal.require_tenant(demands.tenants)
+        for role in demands.roles:
+            principal.require_role(role)
+        principal.require_scopes(demands.scopes)
+    return _rendered(principal)
 
 
 @bp.record
@@ -87,7 +123,7 @@ def introspect(form: dict[str, str]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=2048)
-def _rendered(principal: Principal) -> tuple[bytes, list[tuple[str, str]]]:
+def _rendered(principal: Principal) -> Rendered:
     """The answer for a principal: a function of what was just read, so remembering it serves nothing stale."""
     values = (
         principal.owner,

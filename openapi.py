@@ -39,8 +39,8 @@ depend on the code. Beside what each operation lists, any request can meet `NotF
 `MethodNotAllowed` (405, with an `Allow` header), `BadRequest` (400: not HTTP as it should be) and
 `InternalServerError` (500: a fault of the service, told to its log alone).
 
-Timestamps are RFC 3339 in UTC with a `Z`. A member or a query parameter that is not listed is refused, except by
-`/v0/auth` and `/v0/introspect`. New error codes may come.
+Timestamps are RFC 3339 in UTC with a `Z`. A member or a query parameter that is not listed is refused; only
+`/v0/introspect` lets other members of its form pass. New error codes may come.
 """
 
 TAGS = {
@@ -72,6 +72,12 @@ SECURITY_SCHEMES = {
         "name": "X-API-Key",
         "description": "An API key or a JWT; read by `/v0/auth` alone, and before `Authorization`.",
     },
+    "basic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "An API key or a JWT as the password, or as the user name beside an empty one; read by "
+        "`/v0/auth` alone.",
+    },
 }
 
 _TEXT = {"type": "string"}
@@ -91,13 +97,18 @@ HEADERS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "Location": ("The key's own resource.", {"type": "string", "format": "uri-reference"}, True),
     "Link": ('The next page, as `<...>; rel="next"`; absent on the last (RFC 8288).', _TEXT, False),
     "Allow": ("The methods of this route, a comma between each two.", _TEXT, True),
-    "WWW-Authenticate": ("A `Bearer` challenge (RFC 6750 section 3); always with a 401.", _TEXT, False),
+    "WWW-Authenticate": (
+        "A `Bearer` challenge (RFC 6750 section 3), always with a 401; with `?challenge=basic` before it, on a line of "
+        "its own, a `Basic` one.",
+        _TEXT,
+        False,
+    ),
     "Retry-After": ("When to try again, in seconds.", {"type": "integer", "minimum": 0}, True),
     "Remote-User": ("The owner.", _TEXT, True),
     "Remote-Groups": ("The scopes, a comma between each two.", _TEXT, True),
     "Keyhook-Key-Id": ("The id of the key; empty for a JWT.", _TEXT, True),
     "Keyhook-Key-Name": ("The name of the key, percent-encoded; empty for a JWT.", _TEXT, True),
-    "Keyhook-Role": ("The role.", {"type": "string", "enum": list(ROLES)}, True),
+    "Keyhook-Role": ("The role; empty for a preflight.", {"type": "string", "enum": [*ROLES, ""]}, True),
     "Keyhook-Tenant": ("The tenant, percent-encoded.", _TEXT, True),
 }
 COMMON_HEADERS = {"X-Request-ID", "Cache-Control"}
@@ -160,6 +171,8 @@ def sample(error: type[KeyhookError], access: str = "public") -> KeyhookError:
         errors.InsufficientScope: lambda: errors.InsufficientScope(
             required=["photos:read", "photos:write"], missing=["photos:write"]
         ),
+        errors.TenantNotAllowed: lambda: errors.TenantNotAllowed("lab"),
+        errors.UnknownDemand: lambda: errors.UnknownDemand("scopes"),
         errors.ScopeExceedsCreator: lambda: errors.ScopeExceedsCreator(
             requested=["photos:write"], creator=["photos:read"]
         ),
@@ -256,10 +269,10 @@ def _operation(path: str, rule: Rule, view: Any, promise: Contract) -> dict[str,
 
 
 def _security(access: str, promise: Contract) -> list[dict[str, list[str]]]:
-    """A public view that can still refuse a credential is the gate, which reads it from either header."""
+    """A public view that can still refuse a credential is the gate, which reads it in more ways than one."""
     if access != "public":
         return [{"bearer": []}]
-    return [{"api_key": []}, {"bearer": []}] if errors.AuthenticationFailed in promise.failures else []
+    return [{"api_key": []}, {"bearer": []}, {"basic": []}] if errors.AuthenticationFailed in promise.failures else []
 
 
 def _by_status(samples: Iterable[KeyhookError]) -> dict[int, list[KeyhookError]]:
@@ -288,7 +301,7 @@ def _failure(samples: list[KeyhookError], common: set[str]) -> dict[str, Any]:
     examples = {error.code(): {"value": error.body()} for error in samples}
     return {
         "description": "; ".join(f"`{error.code()}`: {error.message}" for error in samples),
-        "headers": _header_refs(common.union(*(error.headers for error in samples))),
+        "headers": _header_refs(common.union(*(error.headers.keys() for error in samples))),
         "content": {"application/json": {"schema": schemas.pop(), "examples": examples}},
     }
 

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from credentials import redact, redact_values
-from errors import ExpiryExceedsCreator, InsufficientPermissions, InsufficientScope, ScopeExceedsCreator
+from errors import (
+    ExpiryExceedsCreator,
+    InsufficientPermissions,
+    InsufficientScope,
+    ScopeExceedsCreator,
+    TenantNotAllowed,
+)
 from models import wire_time
 
 ROLES: dict[str, int] = {"read": 1, "write": 2, "admin": 3}
@@ -50,7 +56,12 @@ class Principal(NamedTuple):
         if ROLES.get(required, len(ROLES) + 1) > ROLES[self.role]:
             raise InsufficientPermissions(required=redact(required), actual=self.role)
 
-    def require_scopes(self, required: list[str]) -> None:
+    def require_tenant(self, allowed: Iterable[str]) -> None:
+        """Raises TenantNotAllowed unless the principal is of one of these."""
+        if self.tenant not in allowed:
+            raise TenantNotAllowed(redact(self.tenant))
+
+    def require_scopes(self, required: Iterable[str]) -> None:
         """Raises InsufficientScope unless the principal has every one."""
         missing = [scope for scope in required if scope not in self.scopes]
         if missing:

@@ -272,16 +272,46 @@ class AuthQuery(Schema):
     role = fields.String(
         validate=validate.OneOf(list(ROLES)), metadata={"description": "The least role that is needed."}
     )
+    tenant = fields.List(
+        fields.String(validate=validate.Length(min=1), metadata={"example": "default"}),
+        metadata={"description": "Tenants; the credential must be of one of them."},
+    )
+    challenge = fields.String(
+        validate=validate.OneOf(["basic"]), metadata={"description": "A 401 asks for HTTP Basic as well."}
+    )
+    preflight = fields.String(
+        validate=validate.OneOf(["pass"]),
+        metadata={
+            "description": "A CORS preflight passes without a credential: `OPTIONS` in `X-Forwarded-Method`, with "
+            "`Origin` and `Access-Control-Request-Method`. The proxy must set the first of them itself."
+        },
+    )
+    key_param = fields.String(
+        validate=validate.Length(min=1),
+        metadata={
+            "description": "When no header brings a credential: the query parameter of the original URI "
+            "(`X-Forwarded-Uri` or `X-Original-URI`) that does."
+        },
+    )
 
 
 class Identity(Schema):
+    """A preflight is nobody: null everywhere, and no scopes."""
+
     kind = fields.String(
-        required=True, validate=validate.OneOf(["api_key", "jwt"]), metadata={"description": "A key or a person."}
+        required=True,
+        validate=validate.OneOf(["api_key", "jwt", "preflight"]),
+        metadata={"description": "A key, a person, or a CORS preflight without either."},
     )
-    tenant = fields.String(required=True, metadata={"description": "Whose keys are in reach.", "example": "default"})
-    owner = fields.String(required=True, metadata={"description": "The person behind it.", "example": "alice"})
+    tenant = fields.String(
+        required=True, allow_none=True, metadata={"description": "Whose keys are in reach.", "example": "default"}
+    )
+    owner = fields.String(
+        required=True, allow_none=True, metadata={"description": "The person behind it.", "example": "alice"}
+    )
     role = fields.String(
         required=True,
+        allow_none=True,
         validate=validate.OneOf(list(ROLES)),
         metadata={"description": "What it may do to this service."},
     )

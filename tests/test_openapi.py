@@ -109,6 +109,12 @@ class Scene:
         key = self.mint("caller", scopes=["photos:read"])
         return self.send(operation, by=key, query_string="scope=photos:read&scope=photos:write")
 
+    def tenant_not_allowed(self, operation: Operation) -> Any:
+        return self.send(operation, by=self.token(tenant="lab"), query_string="tenant=default&tenant=home")
+
+    def unknown_demand(self, operation: Operation) -> Any:
+        return self.send(operation, query_string="scopes=photos:read")
+
     def malformed_body(self, operation: Operation) -> Any:
         return self.send(operation, json=[])
 
