@@ -5,6 +5,7 @@ leaves to it.
 """
 
 import ipaddress
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 MAX_QUERY = 16_384  # characters of an original URI's query; twice the longest credential
+_NODE = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 _URIS = ("HTTP_X_FORWARDED_URI", "HTTP_X_ORIGINAL_URI")  # Caddy's and Traefik's, nginx's
 
 
@@ -26,13 +28,21 @@ def client_address(environ: "WSGIEnvironment", proxies: int) -> str | None:
     """
     peer: str | None = environ.get("REMOTE_ADDR")
     if proxies:
-        hops = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        hops = environ.get("HTTP_X_FORWARDED_FOR", "").rsplit(",", proxies)
         if len(hops) >= proxies:
             with suppress(ValueError):
-                found = ipaddress.ip_address(hops[-proxies].strip())
+                found = ipaddress.ip_address(_bare(hops[-proxies].strip()))
                 if not getattr(found, "scope_id", None):  # which may be any text
                     return str(getattr(found, "ipv4_mapped", None) or found)
     return peer
+
+
+def _bare(node: str) -> str:
+    """The address in a node as RFC 7239 section 6 writes it, with brackets, a port and quotes; else the text itself."""
+    if len(node) > 2 and node[0] == node[-1] == '"':
+        node = node[1:-1]
+    match = _NODE.fullmatch(node)
+    return (match[1] or match[2]) if match else node
 
 
 def is_preflight(environ: "WSGIEnvironment") -> bool:
