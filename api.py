@@ -10,7 +10,7 @@ from auth import keyring, public, requires
 from errors import DuplicateName, ExpiryExceedsCreator, ScopeExceedsCreator, UnknownApiKey, UnknownApiKeyId
 from field_types import nfc
 from keyring import Minted, Page
-from payload import answers, fails, takes_body, takes_query
+from payload import answers, fails, mount_path, takes_body, takes_query
 from schemas import (
     AuditEntry,
     AuditPage,
@@ -149,15 +149,10 @@ def healthz() -> dict[str, str]:
 
 
 def _with_location(minted: Minted) -> tuple[Minted, dict[str, str]]:
-    return minted, {"Location": f"{_root()}/v0/api_keys/{quote(minted.name, safe='')}"}
+    return minted, {"Location": f"{mount_path()}/v0/api_keys/{quote(minted.name, safe='')}"}
 
 
 def _with_next(page: Page, limit: int, cursor: str) -> tuple[Any, dict[str, str]]:
     if page.next is None:
         return page.rows, {}
-    return page.rows, {"Link": f'<{_root()}{request.path}?limit={limit}&{cursor}={page.next}>; rel="next"'}
-
-
-def _root() -> str:
-    """The path under which a server has mounted the application; mostly empty."""
-    return quote(request.root_path, safe="/")
+    return page.rows, {"Link": f'<{mount_path()}{request.path}?limit={limit}&{cursor}={page.next}>; rel="next"'}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from flask import g, request
+from flask import Blueprint, Flask, g, request
 
 import forwarded
 from errors import AuthenticationFailed
@@ -20,6 +20,7 @@ from service import service
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+STATIC_FILES = (Flask.send_static_file, Blueprint.send_static_file)
 AT_THE_GATE = ("bearer", "apikey", "token")  # schemes whose token is a credential there
 
 P = ParamSpec("P")
@@ -53,11 +54,12 @@ class Views(dict[str, Callable[..., Any]]):
     """The views of an application by their endpoints: one that states no access is a fault of ours and answers nothing.
 
     Looked at when it is called, whichever way it came in, since a hook before every request would cost five times that.
+    Flask's own view of a folder of static files can state nothing, and is public by what it is for.
     """
 
     def __getitem__(self, endpoint: str) -> Callable[..., Any]:
         view = super().__getitem__(endpoint)
-        if not hasattr(view, "access"):
+        if not hasattr(view, "access") and getattr(view, "__func__", None) not in STATIC_FILES:
             raise LookupError(f"the view {endpoint} states no access")
         return view
 

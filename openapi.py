@@ -4,7 +4,6 @@ Nothing is written twice: a decorator that checks a request is what documents it
 cannot say: prose, the names of tags, one sample of each refusal.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -19,7 +18,7 @@ import errors
 from auth import public
 from errors import KeyhookError
 from field_types import Flag, Timestamp, WholeNumber
-from payload import Contract, promises, takes_query
+from payload import Contract, json_answer, mount_path, promises, takes_query
 from principal import ROLES
 from schemas import EXAMPLE_ID, CreateKey, Document, Error, InvalidRequestError, NoParameters
 
@@ -125,20 +124,21 @@ def openapi_json() -> Response:
     """Describe this service (OpenAPI 3.1)."""
     known = current_app.extensions
     if EXTENSION not in known:
-        known[EXTENSION] = json.dumps(document(current_app), ensure_ascii=False)
-    return Response(known[EXTENSION], mimetype="application/json")
+        known[EXTENSION] = document(current_app)
+    here = {**known[EXTENSION], "servers": [{"url": mount_path() or "/"}]}  # one application may have several mounts
+    return json_answer(here)
 
 
 def document(app: Flask) -> dict[str, Any]:
-    """The OpenAPI document of an application.
+    """The OpenAPI document of an application, without the views of the program around, which have no contract.
 
     Raises LookupError, ValueError or AttributeError for a route or a header that nobody has described.
     """
     spec, converter = _empty()
     for rule in app.url_map.iter_rules():
-        if rule.endpoint not in UNDOCUMENTED:
+        view: Any = app.view_functions.get(rule.endpoint)
+        if hasattr(view, "contract") and rule.endpoint not in UNDOCUMENTED:
             path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-            view: Any = app.view_functions[rule.endpoint]
             if view.contract.form:
                 _add_form(spec, view.contract.form)
             parameters = [_path_parameter(converter, name) for name in sorted(rule.arguments)]

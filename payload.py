@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from flask import Response, request
 from marshmallow import Schema
@@ -179,6 +179,12 @@ class Answer(Response):
             return super().get_wsgi_response(environ)  # a hook of the program around has changed it; or no body
         body = [] if environ["REQUEST_METHOD"] == "HEAD" else cast(list[bytes], self.response)
         return body, self.status, self.headers.to_wsgi_list()
+
+
+def mount_path() -> str:
+    """The path under which a server has mounted the application, which every address in an answer begins with; mostly
+    empty."""
+    return quote(request.root_path, safe="/")
 
 
 def json_answer(value: Any, status: int = 200) -> Answer:

@@ -4,13 +4,18 @@ import errno
 import io
 import logging
 import os
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import pytest
-from flask import Flask, Response, after_this_request, request, url_for
+import requests
+from conftest import WAITRESS, Server
+from flask import Blueprint, Flask, Response, after_this_request, request, url_for
 from flask.testing import FlaskClient
+from flask.views import View
 from sqlalchemy import func, select
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -19,7 +24,8 @@ from werkzeug.test import Client
 import credentials
 import keys
 import logs
-from auth import public
+import openapi
+from auth import public, requires
 from models import api_keys, db
 
 
@@ -136,6 +142,78 @@ def test_the_addresses_in_an_answer_begin_with_where_it_is_mounted(
         link = client.get(f"{mount}/v0/{page}?limit=1", headers=headers).headers["Link"]
         assert link.startswith(f"<{quote(mount)}/v0/{page}?limit=1&")
         assert client.get(link[1:].partition(">")[0], headers=headers).status_code == 200
+
+
+def test_the_document_names_each_mount_as_its_server(app: Flask) -> None:
+    inner = DispatcherMiddleware(NotFound(), {"/b c": app})
+    client = Client(DispatcherMiddleware(app, {"/keys": app, "/a": inner}))
+    for mount, server in {"/keys": "/keys", "": "/", "/a/b c": "/a/b%20c", "/a/b%20c": "/a/b%20c"}.items():
+        document: Any = client.get(f"{mount}/openapi.json").json
+        assert document["servers"] == [{"url": server}]
+        assert client.get(f"{server.rstrip('/')}/healthz").status_code == 200
+        assert document["paths"]["/healthz"]
+
+
+def test_under_a_prefix_every_address_in_an_answer_leads_somewhere(serve: Callable[..., Server]) -> None:
+    server = serve([*WAITRESS[:-2], "--url-prefix=/keyhook", *WAITRESS[-2:]])
+    for name in ("a", "b"):
+        made = server.call("POST", "/keyhook/v0/api_keys", json={"name": name})
+        assert server.call("GET", made.headers["Location"]).json()["name"] == name
+    rotated = server.call("POST", "/keyhook/v0/api_keys/a/rotate", json={})
+    assert server.call("GET", rotated.headers["Location"]).json()["name"] == "a"
+    for page in ("api_keys", "audit"):
+        link = server.call("GET", f"/keyhook/v0/{page}?limit=1").links["next"]["url"]
+        assert len(server.call("GET", link.removeprefix(server.url)).json()) == 1
+    (base,) = server.call("GET", "/keyhook/openapi.json", by=None).json()["servers"]
+    assert server.call("GET", f"{base['url']}/v0/auth").json()["owner"] == "alice"
+    docs = server.call("GET", "/keyhook/docs", by=None)
+    for address in re.findall(r'(?:href|src)="([^"]+)"', docs.text):
+        assert requests.get(urljoin(docs.url, address), timeout=20).status_code == 200
+
+
+def test_views_of_the_program_around_stay_out_of_the_document(app: Flask, client: FlaskClient, tmp_path: Path) -> None:
+    page: Any = type("Page", (View,), {"dispatch_request": lambda self: "a page"})
+    before = openapi.document(app)["paths"]
+    app.add_url_rule("/page", view_func=public(page.as_view("page")))
+    app.add_url_rule("/mine/<int:number>/<path:rest>", "mine", requires("read")(lambda number, rest: "mine"))
+    app.add_url_rule("/unstated", "unstated", lambda: "secret")
+    app.add_url_rule("/nowhere", "nowhere")
+    app.register_blueprint(Blueprint("assets", __name__, static_folder=tmp_path, static_url_path="/assets"))
+    assert client.get("/page").text == "a page"
+    assert client.get("/mine/1/a/b").status_code == 401
+    answer = client.get("/openapi.json")
+    assert answer.status_code == 200
+    assert answer.json["paths"] == before  # type: ignore[index]
+    assert client.get("/unstated").status_code == 500
+
+
+def test_folders_of_static_files_are_public(app: Flask, client: FlaskClient, tmp_path: Path) -> None:
+    (tmp_path / "style.css").write_text("body {}")
+    (tmp_path.parent / "outside.css").write_text("secret")
+    inner = Blueprint("inner", __name__, static_folder=tmp_path, static_url_path="/static")
+    outer = Blueprint("outer", __name__, static_folder=tmp_path, static_url_path="/static", url_prefix="/outer")
+    outer.register_blueprint(inner, url_prefix="/inner")
+    app.register_blueprint(outer)
+    app.static_folder = str(tmp_path)
+    app.add_url_rule("/static/<path:filename>", endpoint="static", view_func=app.send_static_file)
+    for folder in ("/outer/static", "/outer/inner/static", "/static"):
+        with client.get(f"{folder}/style.css") as response:
+            assert (response.status_code, response.data) == (200, b"body {}")
+        for other in ("none.css", "../outside.css", "%2e%2e/outside.css"):
+            assert client.get(f"{folder}/{other}").json["error_code"] == "NotFound"  # type: ignore[index]
+
+
+def test_a_view_that_only_looks_like_static_files_answers_nothing(app: Flask, client: FlaskClient) -> None:
+    class Files:
+        def send_static_file(self, filename: str) -> str:
+            return "secret"
+
+    def send_static_file(filename: str) -> str:
+        return "secret"
+
+    app.add_url_rule("/a/<filename>", "a/static", send_static_file)
+    app.add_url_rule("/b/<filename>", "b/static", Files().send_static_file)
+    assert [client.get(path).status_code for path in ("/a/x", "/b/x")] == [500, 500]
 
 
 def test_a_request_context_is_enough(app: Flask, token: Callable[..., str]) -> None:
