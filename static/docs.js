@@ -51,11 +51,21 @@ const SearchField =
     );
   };
 
+// No field of this page is one for a browser to fill in or to remember.
+const Input =
+  (Original, { React }) =>
+  (props) =>
+    React.createElement(Original, { autoComplete: "off", ...props });
+
 window.ui = SwaggerUIBundle({
   url: new URL("openapi.json", document.baseURI).href,
   dom_id: "#docs",
   plugins: [
-    (system) => ({ fn: { opsFilter: search }, components: { FilterContainer: SearchField(system) } }),
+    (system) => ({
+      fn: { opsFilter: search },
+      components: { FilterContainer: SearchField(system) },
+      wrapComponents: { Input },
+    }),
   ],
   filter: true,
   deepLinking: true,
