@@ -27,6 +27,18 @@ def nfc(text: str) -> str:
     return text if len(text) > 4 * MAX_NAME else unicodedata.normalize("NFC", text)
 
 
+class Text(fields.String):
+    """A text that every database can hold: PostgreSQL's have no U+0000. A lone surrogate was refused with the body."""
+
+    PATTERN = r"^[^\u0000]*$"  # for the document
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if "\0" in text:
+            raise ValidationError("Must not contain U+0000.")
+        return text
+
+
 class Name(fields.String):
     """A key's name: 1 to 100 printable characters after NFC, no `/`, no white space at either end, not `.` or `..`."""
 

@@ -19,6 +19,7 @@ from field_types import (
     Scopes,
     StrictBoolean,
     StrictInteger,
+    Text,
     Timestamp,
     WholeNumber,
 )
@@ -92,8 +93,9 @@ def _expires_at() -> Timestamp:
     return Timestamp(allow_none=True, validate=in_the_future, metadata={"description": note})
 
 
-def _description() -> fields.String:
-    return fields.String(validate=validate.Length(max=MAX_DESCRIPTION), metadata={"description": "For people."})
+def _description() -> Text:
+    shown = {"description": "For people.", "pattern": Text.PATTERN}
+    return Text(validate=validate.Length(max=MAX_DESCRIPTION), metadata=shown)
 
 
 class CreateKey(Schema):

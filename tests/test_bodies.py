@@ -106,6 +106,8 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"name": "k", "scopes": ["a"] * 51}, "scopes"),
     ({"name": "k", "description": None}, "description"),
     ({"name": "k", "description": 5}, "description"),
+    ({"name": "k", "description": "\x00"}, "description"),
+    ({"name": "k", "description": "for the\x00laptop"}, "description"),
     ({"name": "k", "description": "x" * 501}, "description"),
     ({"name": "k", "expires_at": "tomorrow"}, "expires_at"),
     ({"name": "k", "expires_at": ""}, "expires_at"),

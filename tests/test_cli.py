@@ -129,6 +129,27 @@ def test_the_exit_status(flask: Callable[..., Any], make: Callable[..., str], wo
     assert [key["name"] for key in listed(flask)] == ["taken"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["keys", "create", "a", "--owner"],
+        ["keys", "create", "a", "--description"],
+        ["keys", "create", "a", "--tenant"],
+        ["keys", "list", "--tenant"],
+        ["token", "--owner"],
+        ["token", "--tenant"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("text", ["a\0b", "\0", "a\udcff"])
+def test_what_no_database_can_hold_is_refused_in_one_line(
+    flask: Callable[..., Any], words: list[str], text: str
+) -> None:
+    """A terminal cannot send U+0000, but a program that calls the commands can."""
+    result = flask(*words, text, status=1)
+    assert (result.stdout, len(result.stderr.splitlines())) == ("", 1)
+
+
 def test_rotate_prints_the_new_key_and_keeps_the_old_for_its_grace(
     flask: Callable[..., Any], make: Callable[..., str], call: Callable[..., Any]
 ) -> None:
