@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+import string
 import time
 import zlib
 from collections.abc import Callable
@@ -150,7 +151,7 @@ DEEP = b'{"alg":"HS256","x":' + b"[" * 3000 + b"]" * 3000 + b"}"
 ODD_CLAIMS: dict[str, list[Any]] = {
     "iss": [..., None, "", "Keyhook", "other", 5, ["keyhook"], {}],
     "aud": [..., None, "", "other", 5, ["other"], [], {"keyhook": 1}],
-    "sub": [..., None, "", 5, ["alice"], "\ud800"],
+    "sub": [..., None, "", 5, ["alice"], "\ud800", "\0", "ali\0ce", "alice\0"],
     "iat": [..., None, "now", "1", True, [], 10**12, 1e308],
     "exp": [
         ...,
@@ -172,8 +173,28 @@ ODD_CLAIMS: dict[str, list[Any]] = {
     ],
     "nbf": ["x", 10**12],
     "role": [..., None, "", "root", "Admin", 5, ["admin"]],
-    "tenant": [None, "", 5, ["default"], {}, "\udc00"],
+    "tenant": [None, "", 5, ["default"], {}, "\udc00", "\0", "default\0"],
+    "x": ["\ud800", float("nan"), {"y": float("inf")}],
 }
+
+
+def doubled(name: str, first: str, last: str) -> bytes:
+    """Claims in which one stands twice."""
+    return json.dumps(claims(**{name: "?"})).encode().replace(b'"?"', f'"{first}", "{name}": "{last}"'.encode())
+
+
+def spelt_anew(token: str) -> list[str]:
+    """The same token in other characters: bits of the last one that mean nothing, padding, what decoders skip."""
+    letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+    last = letters.index(token[-1])
+    return [
+        *(token[:-1] + letters[last ^ bits] for bits in (1, 2, 3)),
+        *(token + more for more in ("=", "==", "====", "!", "\n=", ".", "é")),
+        token.replace(".", "=.", 1), token.replace(".", "==.", 1), token.replace(".", ".=", 1),
+        token[:-10] + "!" + token[-10:], token[:-10] + " " + token[-10:], token[:-10] + "\n" + token[-10:],
+        token.replace("-", "+").replace("_", "/") if {"-", "_"} & set(token) else token + "+",
+    ]  # fmt: skip
+
 
 TOKENS: dict[str, Callable[[bytes], str]] = {
     **{
@@ -208,6 +229,22 @@ TOKENS: dict[str, Callable[[bytes], str]] = {
     "payload not UTF-8": lambda secret: signed(secret, HS256, b"\xff"),
     "payload nested too deep": lambda secret: signed(secret, HS256, b'{"x":' + b"[" * 2500 + b"]" * 2500 + b"}"),
     "oversized": lambda secret: signed(secret, HS256, claims(x="x" * 10_000)),
+    **{
+        f"typ {typ!r}": lambda secret, typ=typ: signed(secret, {**HS256, "typ": typ}, claims())  # type: ignore[misc]
+        for typ in ("at+jwt", "JWE", "logout+jwt", "", None, 5, ["JWT"], "JWT ", "application/jwt")
+    },
+    "alg twice": lambda secret: signed(secret, b'{"alg":"none","alg":"HS256"}', claims()),
+    "sub twice": lambda secret: signed(secret, HS256, doubled("sub", "mallory", "alice")),
+    "role twice": lambda secret: signed(secret, HS256, doubled("role", "read", "admin")),
+    "sub twice, once escaped": lambda secret: signed(
+        secret, HS256, doubled("sub", "x", "y").replace(b'"sub": "y"', rb'"\u0073ub": "y"')
+    ),
+    "a claim within twice": lambda secret: signed(
+        secret, HS256, json.dumps(claims(x="?")).encode().replace(b'"?"', b'{"y": 1, "y": 2}')
+    ),
+    "header in UTF-16": lambda secret: signed(secret, json.dumps(HS256).encode("utf-16"), claims()),
+    "payload in UTF-16": lambda secret: signed(secret, HS256, json.dumps(claims()).encode("utf-16-le")),
+    "payload with a BOM": lambda secret: signed(secret, HS256, json.dumps(claims()).encode("utf-8-sig")),
     "critical extension": lambda secret: signed(secret, {**HS256, "crit": ["x"], "x": 1}, claims()),
     "jwk of its own": lambda secret: signed(
         b"k" * 32, {**HS256, "jwk": {"kty": "oct", "k": encode(b"k" * 32)}}, claims()
@@ -226,6 +263,26 @@ TOKENS: dict[str, Callable[[bytes], str]] = {
     "from the future": lambda secret: signed(secret, HS256, claims(iat=int(time.time()) + 65)),
     "not yet": lambda secret: signed(secret, HS256, claims(nbf=int(time.time()) + 65)),
 }
+
+
+@pytest.mark.parametrize("path", ["/v0/api_keys", "/v0/auth"])
+def test_a_token_has_one_text(app: Flask, call: Callable[..., Any], path: str) -> None:
+    secret = app.extensions["keyhook"].settings.secret_key
+    for number in range(8):
+        good = signed(secret, HS256, claims(sub=f"alice{number}"))
+        for other in spelt_anew(good):
+            environ = {"HTTP_AUTHORIZATION": f"Bearer {other}"}
+            if other.strip() != good:
+                assert call("GET", path, by=None, environ_overrides=environ).status_code == 401, other
+        assert call("GET", path, by=good).status_code == 200
+
+
+@pytest.mark.parametrize("header", [{"alg": "HS256"}, {**HS256, "typ": "jwt"}, {**HS256, "typ": "Jwt"}])
+def test_the_type_may_be_absent_and_is_read_in_any_case(
+    app: Flask, call: Callable[..., Any], header: dict[str, str]
+) -> None:
+    secret = app.extensions["keyhook"].settings.secret_key
+    assert call("GET", "/v0/api_keys", by=signed(secret, header, claims())).status_code == 200
 
 
 @pytest.mark.parametrize("make", TOKENS.values(), ids=TOKENS.keys())

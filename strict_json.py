@@ -1,0 +1,30 @@
+"""JSON that can be read in one way only. A leaf: what comes in as a body, and what a token says."""
+
+import json
+from typing import Any
+
+from errors import MalformedBody
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """One JSON object in UTF-8 as RFC 8259 has it, no member twice (RFC 7493). Raises MalformedBody."""
+    try:
+        value = json.loads(raw.decode(), object_pairs_hook=_members_once, parse_constant=_refuse_constant)
+        if b"\\u" in raw:  # the only way to a lone surrogate, which is no Unicode text
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise MalformedBody from None
+    if not isinstance(value, dict):
+        raise MalformedBody
+    return value
+
+
+def _members_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member stands twice")
+    return members
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
