@@ -1,18 +1,32 @@
-"""What a process remembers of credentials that it found good: so many and no more, and never a credential itself."""
+"""What a process remembers of credentials that it found good: so much and no more, and never a credential itself."""
 
+import sys
 import threading
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
 
 V = TypeVar("V")
 
 
-class Memory(Generic[V]):
-    """A bounded dictionary for several threads; the oldest entry goes first."""
+def weight(value: Any) -> int:
+    """The bytes of a value that is made of texts in tuples and lists. What is shared counts each time."""
+    parts = sum(map(weight, value)) if isinstance(value, tuple | list) else 0
+    return sys.getsizeof(value) + parts
 
-    def __init__(self, size: int) -> None:
+
+class Memory(Generic[V]):
+    """A bounded dictionary for several threads; the oldest entry goes first.
+
+    It holds at most so many entries, and where `weigh` says how many bytes one of them has, at most `room` bytes. A
+    larger one is not kept. Entries do not change, so what one weighs is counted again when it goes rather than noted.
+    """
+
+    def __init__(self, entries: int, room: int = 0, weigh: Callable[[Hashable, V], int] = lambda key, value: 0) -> None:
         self._known: dict[Hashable, V] = {}
-        self._size = size
+        self._entries = entries
+        self._room = room
+        self._weigh = weigh
+        self._taken = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -22,7 +36,16 @@ class Memory(Generic[V]):
         return self._known.get(key)
 
     def put(self, key: Hashable, value: V) -> None:
+        size = self._weigh(key, value)
+        if size > self._room:
+            return
         with self._lock:
-            while len(self._known) >= self._size:
-                del self._known[next(iter(self._known))]
+            if key in self._known:
+                self._forget(key)
+            while self._known and (len(self._known) >= self._entries or self._taken + size > self._room):
+                self._forget(next(iter(self._known)))
             self._known[key] = value
+            self._taken += size
+
+    def _forget(self, key: Hashable) -> None:
+        self._taken -= self._weigh(key, self._known.pop(key))

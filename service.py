@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from flask import current_app
@@ -15,7 +14,7 @@ from bootstrap import prepared
 from errors import AuthenticationFailed
 from keyring import Keyring
 from keys import Keys
-from memory import Memory
+from memory import Memory, weight
 from models import db, is_expired
 from principal import Origin, Principal
 from settings import Settings
@@ -23,7 +22,10 @@ from storage import Storage
 from tokens import expired_token, read_token
 
 MAX_CREDENTIAL = 8192  # characters
-PEOPLE = 1024  # tokens that a process remembers
+PEOPLE = 1024  # tokens that a process remembers,
+PEOPLE_ROOM = 2 * 1024**2  # and bytes that it has for what they say
+HOLDERS = 2048  # holders of keys that a process remembers by the rows that it reads,
+HOLDERS_ROOM = 4 * 1024**2  # and bytes that it has for them: 1,700 for a small key, 11,000 for one of 50 long scopes
 EXTENSION = "keyhook"
 SETTINGS = "keyhook.settings"  # of an application whose database is not open yet
 
@@ -35,7 +37,10 @@ class Service:
         self.settings = settings
         self.storage = storage
         self.keys = Keys(storage, settings.key_prefix, settings.bcrypt_rounds)
-        self._people: Memory[Principal] = Memory(PEOPLE)  # by the SHA-256 of a token that was read
+        # By the SHA-256 of a token that was read:
+        self._people: Memory[Principal] = Memory(PEOPLE, PEOPLE_ROOM, lambda digest, person: weight(person))
+        # By the row that was read and the hash that the secret matched:
+        self._holders: Memory[Principal] = Memory(HOLDERS, HOLDERS_ROOM, _weigh_holder)
 
     def identify(self, credential: str, address: Callable[[], str | None], tenant: str | None = None) -> Principal:
         """Raises AuthenticationFailed, also for one that is not of the tenant when that is given.
@@ -54,7 +59,7 @@ class Service:
         row, matched = self.keys.check(credential)
         _require_tenant(row.tenant, tenant, row.id)
         self.keys.last_use.note(row, address)
-        return _holder(row, matched)
+        return self._holder(row, matched)
 
     def close(self) -> None:
         """Closes the database; for tests and tools, since a server just ends."""
@@ -74,6 +79,14 @@ class Service:
             raise expired_token()
         return person
 
+    def _holder(self, row: Row[Any], matched: str) -> Principal:
+        """Who holds a key: a function of the row that was just read, so remembering it serves nothing stale."""
+        holder = self._holders.get((row, matched))
+        if holder is None:
+            holder = _principal(row, matched)
+            self._holders.put((row, matched), holder)
+        return holder
+
     def keyring(self, principal: Principal, origin: Origin) -> Keyring:
         return Keyring(self.storage, self.keys, principal, origin)
 
@@ -89,9 +102,7 @@ def service() -> Service:
     return extensions[EXTENSION]  # type: ignore[no-any-return]
 
 
-@lru_cache(maxsize=2048)
-def _holder(row: Row[Any], matched: str) -> Principal:
-    """Who holds a key: a function of the row that was just read, so remembering it serves nothing stale."""
+def _principal(row: Row[Any], matched: str) -> Principal:
     return Principal(
         kind="api_key",
         tenant=row.tenant,
@@ -104,6 +115,11 @@ def _holder(row: Row[Any], matched: str) -> Principal:
         issued_at=row.created_at,
         secret_hash=matched,
     )
+
+
+def _weigh_holder(key: Any, holder: Principal) -> int:
+    row, matched = key
+    return weight((tuple(row), matched, holder))
 
 
 def _require_tenant(actual: str, required: str | None, key_id: str | None = None) -> None:
