@@ -1,4 +1,4 @@
-"""What a proxy says of the request that it asks about: from whom it comes, its method, its URI. A leaf: pure functions.
+"""What a proxy says of the request that it asks about: from whom it comes, its method, its URI. Pure functions.
 
 A proxy overwrites these headers, or a client writes them: nothing here may decide more than the proxy's configuration
 leaves to it.

@@ -1,4 +1,4 @@
-"""JSON that can be read in one way only. A leaf: what comes in as a body, and what a token says."""
+"""JSON that can be read in one way only: what comes in as a body, and what a token says."""
 
 import json
 from typing import Any
