@@ -55,7 +55,8 @@ def _read(query: str) -> Demands:
     )
 
 
-_remembered = lru_cache(maxsize=128)(_read)  # a proxy asks the same thing every time
+# A proxy asks the same thing every time. At most half a megabyte: 128 times what 512 characters can ask.
+_remembered = lru_cache(maxsize=128)(_read)
 
 
 def _makes_sense(name: str, value: str) -> bool:
