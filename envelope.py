@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from forwarded import client_address
 from credentials import SECRET_LENGTH, redact
+from forwarded import client_address
 from logs import log, loggable, one_word, write_line
 
 if TYPE_CHECKING:

@@ -16,16 +16,18 @@ from werkzeug.http import parse_options_header
 import auth
 import cli
 import credentials
+import demands
 import envelope
 import field_types
+import forwarded
 import gate
 import logs
-import payload
 import schemas
 import settings
 import table
 import tokens
 from errors import KeyhookError, StartupError
+from strict_json import parse_object
 
 SIZE = 256 * 1024
 TRIES = 8
@@ -85,12 +87,24 @@ READERS: dict[str, Callable[[str], Any]] = {
     "page": refused(schemas.KeyPage(), "limit"),
     "flag": refused(schemas.DeleteKey(), "cascade"),
     "member": lambda text: credentials.redact_values(schemas.flat(schemas.CreateKey().validate({text: 1}))),
-    "body": quietly(lambda text: payload.parse_object(text.encode()), KeyhookError),
-    "JSON": lambda text: payload.parse_object(json.dumps({text: text}).encode()),
+    "body": quietly(lambda text: parse_object(text.encode()), KeyhookError),
+    "JSON": lambda text: parse_object(json.dumps({text: text}).encode()),
     "form": lambda text: parse_qsl(text, keep_blank_values=True),
     "media type": lambda text: parse_options_header("application/json;" + text),
     "bearer": lambda text: auth.bearer({"HTTP_AUTHORIZATION": text}),
-    "forwarded for": lambda text: auth.address_of({"HTTP_X_FORWARDED_FOR": text, "REMOTE_ADDR": "::1"}, 1),
+    "gate credential": quietly(
+        lambda text: auth.gate_credential({"HTTP_AUTHORIZATION": "Basic " + text}), KeyhookError
+    ),
+    "gate scheme": lambda text: auth.gate_credential({"HTTP_AUTHORIZATION": text}),
+    "demand": quietly(demands.read_demands, KeyhookError),
+    "demands": quietly(lambda text: demands.read_demands("scope=" + text + "&tenant=" + text), KeyhookError),
+    "original URI": quietly(
+        lambda text: forwarded.original_parameter({"HTTP_X_FORWARDED_URI": "/?k=" + text}, "k"), KeyhookError
+    ),
+    "original query": quietly(
+        lambda text: forwarded.original_parameter({"HTTP_X_ORIGINAL_URI": "/?" + text}, "k"), KeyhookError
+    ),
+    "forwarded for": lambda text: forwarded.client_address({"HTTP_X_FORWARDED_FOR": text, "REMOTE_ADDR": "::1"}, 1),
     "identity header": gate._header_value,
     "token": quietly(lambda text: tokens.read_token(text, b"0" * 32), KeyhookError),
     "table": lambda text: table._fit(text, 40),
