@@ -21,6 +21,7 @@ import openapi
 import restore
 import service
 import settings
+import stopping
 from models import db
 from storage import engine_options
 from terminal import is_choosing_command, refuse_debugger
@@ -81,5 +82,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     if not is_choosing_command():
         with app.app_context():
             service.service()
+        stopping.install(app)
         first_key.say_how(app)
     return app

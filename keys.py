@@ -125,8 +125,17 @@ class LastUse:
         finally:
             self._busy.release()
 
+    def settle(self) -> None:
+        """Writes what is pending, at the end: tries for a moment where another process holds the lock."""
+        end = time.monotonic() + USE_RETRY
+        while self._pending and time.monotonic() < end:
+            self._retry_at = 0.0
+            self.flush()
+            if self._pending:
+                time.sleep(0.02)
+
     def close(self) -> None:
-        self.flush()
+        self.settle()
         self._writer.close()
 
     def _may_write(self, row: Row[Any]) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from flask import current_app
@@ -11,7 +12,7 @@ import credentials
 import fingerprint
 import keys
 from bootstrap import prepared
-from errors import AuthenticationFailed
+from errors import AuthenticationFailed, DatabaseUnavailable
 from keyring import Keyring
 from keys import Keys
 from memory import Memory, weight
@@ -61,8 +62,21 @@ class Service:
         self.keys.last_use.note(row, address)
         return self._holder(row, matched)
 
+    def settle(self) -> None:
+        """Writes the uses that are pending and takes the WAL into the database file; closes nothing, so that requests
+        may still be under way. Raises DatabaseUnavailable when the file is not the one that was opened."""
+        self.storage.check_file()
+        self.keys.last_use.settle()
+        self.storage.checkpoint("TRUNCATE")
+
+    def tidy(self) -> None:
+        """The same, now and then while the service runs: waits for nobody and lets nobody wait."""
+        with suppress(DatabaseUnavailable):
+            self.keys.last_use.flush()
+            self.storage.checkpoint("PASSIVE")
+
     def close(self) -> None:
-        """Closes the database; for tests and tools, since a server just ends."""
+        """Closes the database: no request may be under way."""
         self.keys.last_use.close()
         self.storage.close()
 

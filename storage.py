@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections import deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlch
 from errors import DatabaseUnavailable
 from write_queue import BUSY_TIMEOUT, WriteQueue
 
+CHECKPOINT_TIMEOUT = 500  # milliseconds
 HEADER = 100  # bytes of a database file
 # Within it: what every SQLite file begins with, `user_version` and `application_id`.
 MAGIC, STAMP, COUNT = slice(0, 16), slice(60, 64), slice(68, 72)
@@ -100,7 +101,7 @@ class Storage:
         self.check_file()
 
     def close(self) -> None:
-        """Closes everything; for tests and tools, since a server just ends."""
+        """Closes everything, and with the last connection of all processes SQLite removes the WAL."""
         while self._idle:
             self._idle.pop()[0].close()
         for connection in (self._writer, self._anchor):
@@ -159,6 +160,14 @@ class Storage:
     def loose_writer(self) -> "LooseWriter":
         """For what may be lost: see LooseWriter."""
         return LooseWriter(self)
+
+    def checkpoint(self, mode: str) -> None:
+        """Takes the WAL into the database file. PASSIVE takes what is in nobody's way and waits for nobody; TRUNCATE
+        takes all, waits for others for a moment, and leaves the WAL empty. Raises DatabaseUnavailable."""
+        self.check_writable()
+        with Translated(), closing(self.engine.connect()) as connection:
+            control(connection, f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT}")
+            control(connection, f"PRAGMA wal_checkpoint({mode})")
 
     def check_file(self) -> None:
         """Raises DatabaseUnavailable when the path no longer leads to the file that was opened at the start, and in a
