@@ -15,8 +15,7 @@ run: .venv/runtime  ## start the service: make run PORT=8080
 	@$(BIN)/flask run --host $(HOST) --port $(PORT)
 
 serve: .venv/runtime  ## the server for a long-running install
-	@$(BIN)/waitress-serve --listen=$(HOST):$(PORT) --threads=8 --connection-limit=2000 --asyncore-use-poll \
-		--send-bytes=18000 --no-clear-untrusted-proxy-headers --call app:create_app
+	@$(BIN)/flask serve --host $(HOST) --port $(PORT)
 
 test: .venv/development  ## every test
 	$(BIN)/python -m pytest $(ARGS)

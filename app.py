@@ -19,6 +19,7 @@ import gate
 import logs
 import openapi
 import restore
+import serve
 import service
 import settings
 import stopping
@@ -74,7 +75,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     db.init_app(app)
     app.teardown_appcontext_funcs[:] = [_end_session]
     app.extensions[service.SETTINGS] = chosen
-    for part in (errors, cli, restore):
+    for part in (errors, cli, restore, serve):
         part.install(app)
     for blueprint in (api.bp, gate.bp, openapi.bp, docs.bp):
         app.register_blueprint(blueprint)

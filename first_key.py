@@ -31,22 +31,27 @@ WITHOUT_THE_SERVER = """
 """
 
 
-def say_how(app: Flask) -> None:
-    """Silent under every command but `run`, and once there is a key. Other servers do not tell where they listen."""
+def say_how(app: Flask, address: str = "") -> None:
+    """Silent under every command but those that serve, and once there is a key.
+
+    `address` is where the service listens; `flask run` has it in its options, other servers do not tell.
+    """
     context = click.get_current_context(silent=True)
-    if context is not None and context.info_name != "run":
-        return
+    if context is not None and not address:
+        if context.info_name != "run":
+            return
+        address = reachable(context.params["host"], context.params["port"])
     with app.app_context():
         if service().storage.first(select(api_keys.c.seq).limit(1)) is not None:
             return
-    text = HEAD + (OVER_HTTP if context else "") + WITHOUT_THE_SERVER
+    text = HEAD + (OVER_HTTP if address else "") + WITHOUT_THE_SERVER
     hidden = [name for name in ("KEYHOOK_SECRET_KEY", *SETTINGS) if name in os.environ and not _is_shown(name)]
     secret = f" (with the same {' and '.join(hidden)})" if hidden else ""
-    address = _address(context.params["host"], context.params["port"]) if context else ""
     click.echo(text.format(flask=_flask_command(), address=address, secret=secret), err=True)
 
 
-def _address(host: str, port: int) -> str:
+def reachable(host: str, port: int) -> str:
+    """What to call a server that listens there."""
     host = f"[{host}]" if ":" in host else host
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  (any address is none to call)
     return f"{host}:{port}"

@@ -22,9 +22,9 @@ def is_choosing_command() -> bool:
 
 
 def is_server() -> bool:
-    """Whether this process serves: any that no command of Flask's started, but for `run`."""
+    """Whether this process serves: any that no command of Flask's started, but for `run` and `serve`."""
     context = click.get_current_context(silent=True)
-    return context is None or context.info_name == "run"
+    return context is None or context.info_name in ("run", "serve")
 
 
 def refuse_debugger() -> None:

@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 
 from bench import bare, servers
 from bench.load import Load, Measured, request
-from bench.server import FLASK_RUN, WAITRESS, running
+from bench.server import FLASK_RUN, SERVE, running
 from bench.service import REAL_KEYS, caller, fill, quiet_app, token
 from keys import Verifier
 
@@ -76,11 +76,9 @@ def over_http(directory: Path, rounds: int, seconds: float, core: int, load_core
         stack.callback(load.close)
         log, database = directory / "log", str(directory / "http-bare.db")
         plain = stack.enter_context(
-            running([*WAITRESS, "bench.bare:create_app"], "/constant", log, core, BENCH_DATABASE=database)
+            running(["-m", "bench.bare", "{port}"], "/constant", log, core, BENCH_DATABASE=database)
         )
-        ours = stack.enter_context(
-            running([*WAITRESS, "app:create_app"], "/healthz", log, core, KEYHOOK_DATA_DIR=str(data_dir))
-        )
+        ours = stack.enter_context(running(SERVE, "/healthz", log, core, KEYHOOK_DATA_DIR=str(data_dir)))
         jobs = {
             CONSTANT: (plain.port, request("GET", "/constant"), 200),
             ROW: (plain.port, request("GET", "/row"), 200),
@@ -97,7 +95,7 @@ def over_http(directory: Path, rounds: int, seconds: float, core: int, load_core
                         results[label, connections].append(measured)
         resident, resident_bare = ours.resident(), plain.resident()
     columns = ("connections", "requests/s", "p50 ms", "p99 ms", "ratio", "target")
-    header("Over HTTP, waitress on one core, the load on another", *columns)
+    header("Over HTTP, `flask serve` on one core, the load on another", *columns)
     for connections in CONNECTIONS:
         rates = {label: [one.rate for one in results[label, connections]] for label in jobs}
         for label in jobs:
@@ -178,7 +176,15 @@ def by_server(directory: Path, rounds: int, cores: list[int]) -> None:
     data_dir = directory / "servers"
     with quiet_app(data_dir):
         key = fill(data_dir, REAL_KEYS)[0]
-    columns = ("one core: requests/s", "p99 ms", "all cores: requests/s", "p99 ms", "MB", "beside silence: p99 ms")
+    columns = (
+        "one core: requests/s",
+        "p99 ms",
+        "all cores: requests/s",
+        "p99 ms",
+        "MB",
+        "beside silence: p99 ms",
+        "`Expect`",
+    )
     header(f"{CHECK}, {servers.CONNECTIONS} connections", *columns)
     for figures in servers.compare(directory, data_dir, key, rounds, cores):
         row(*figures)

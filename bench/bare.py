@@ -1,13 +1,17 @@
 """What the service is held against: the same framework, the same server, the same database, and nothing else."""
 
 import os
+import signal
 import sqlite3
+import sys
 import threading
 import uuid
 from pathlib import Path
 
 import bcrypt
 from flask import Flask, request
+
+from http_server import Server
 
 ROWS = 1000
 BCRYPT_ROUNDS = 4
@@ -69,3 +73,9 @@ def make_database(path: str) -> str:
     connection.executemany("INSERT INTO items VALUES (?, ?, ?)", rows)
     connection.execute("COMMIT")
     return rows[ROWS // 2][0]
+
+
+if __name__ == "__main__":
+    server = Server(create_app(), "127.0.0.1", int(sys.argv[1]), largest_body=65_536)
+    signal.signal(signal.SIGTERM, lambda number, frame: server.stop())
+    server.run()

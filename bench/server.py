@@ -13,11 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FLASK_RUN = ["-m", "flask", "--app", "app", "run", "--port={port}"]
-# What the README recommends for a long-running install.
-WAITRESS = [
-    *("-m", "waitress", "--listen=127.0.0.1:{port}", "--threads=8", "--connection-limit=2000", "--asyncore-use-poll"),
-    *("--send-bytes=18000", "--no-clear-untrusted-proxy-headers", "--call"),
-]
+SERVE = ["-m", "flask", "--app", "app", "serve", "--port={port}"]  # what the README recommends
 
 
 @dataclass

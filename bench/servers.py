@@ -2,27 +2,31 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from statistics import median
 
 from bench.load import Load, Measured, request
-from bench.server import FLASK_RUN, WAITRESS, Server, answers, running
+from bench.server import FLASK_RUN, SERVE, Server, answers, running
 
 APP = "app:create_app"
+GRANIAN = ["-m", "granian", "--port={port}", "--interface=wsgi", "--blocking-threads=8", "--factory", APP]
+WAITRESS = ["-m", "waitress", "--listen=127.0.0.1:{port}", "--threads=8", "--asyncore-use-poll", "--call", APP]
 SERVERS = {
+    "`flask serve`": SERVE,
     "`flask run`": FLASK_RUN,
-    "waitress, with these options": [*WAITRESS, APP],
-    "… without `--send-bytes`": [*(word for word in WAITRESS if "send-bytes" not in word), APP],
-    "… without `--connection-limit`": [*(word for word in WAITRESS if "connection-limit" not in word), APP],
+    "waitress as it comes": WAITRESS,
+    "waitress, `--send-bytes=18000`": [*WAITRESS[:-2], "--send-bytes=18000", *WAITRESS[-2:]],
     "gunicorn, gthread": ["-m", "gunicorn", "--bind=127.0.0.1:{port}", "--threads=8", f"{APP}()"],
-    "granian": ["-m", "granian", "--port={port}", "--interface=wsgi", "--blocking-threads=8", "--factory", APP],
+    "granian": GRANIAN,
+    "granian, 2 workers": [*GRANIAN[:-2], "--workers=2", *GRANIAN[-2:]],
 }
 CONNECTIONS, SILENT = 16, 500
 
 
 def compare(directory: Path, data_dir: Path, key: str, rounds: int, cores: list[int]) -> Iterator[tuple[object, ...]]:
-    """A row for each server: requests a second and p99 on one core and on all, MB, and p99 beside silent connections.
+    """A row for each server: requests a second and p99 on one core and on all, MB, p99 beside silent connections, and
+    what becomes of a request that expects to be told to continue and has no body.
 
     By turns, each server on a core of its own and then on all of them, the load always on the last core.
     """
@@ -30,6 +34,7 @@ def compare(directory: Path, data_dir: Path, key: str, rounds: int, cores: list[
     rates: dict[tuple[str, str], list[Measured]] = {}
     resident: dict[str, float] = {}
     beside: dict[str, str] = {}
+    expecting: dict[str, str] = {}
     load, check = Load(cores[-1]), request("GET", "/v0/auth", key)
     try:
         for number in range(rounds):
@@ -41,6 +46,7 @@ def compare(directory: Path, data_dir: Path, key: str, rounds: int, cores: list[
                         rates.setdefault((label, place), []).append(load.run(server.port, check, 200, CONNECTIONS, 2))
                         if number == 0 and place == "one":
                             resident[label] = server.resident()
+                            expecting[label] = expectation(server, check)
                             beside[label] = beside_silence(server, load, check)
     finally:
         load.close()
@@ -49,7 +55,7 @@ def compare(directory: Path, data_dir: Path, key: str, rounds: int, cores: list[
         for place in places:
             measured = rates[label, place]
             figures += [f"{median(one.rate for one in measured):,.0f}", f"{median(one.p99 for one in measured):.0f}"]
-        yield label, *figures, f"{resident[label]:.0f}", beside[label]
+        yield label, *figures, f"{resident[label]:.0f}", beside[label], expecting[label]
 
 
 def beside_silence(server: Server, load: Load, check: bytes) -> str:
@@ -60,3 +66,14 @@ def beside_silence(server: Server, load: Load, check: bytes) -> str:
         if not answers(f"http://127.0.0.1:{server.port}/healthz"):
             return "answers nothing"
         return f"{load.run(server.port, check, 200, CONNECTIONS, 2).p99:.0f}"
+
+
+def expectation(server: Server, check: bytes) -> str:
+    """Whether a proxy that asks with its client's `Expect: 100-continue` and without a body gets an answer."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=2) as connection:
+        connection.sendall(check[:-2] + b"Expect: 100-continue\r\n\r\n")
+        answer = b""
+        with suppress(TimeoutError):
+            while b" 200 " not in answer and (more := connection.recv(65536)):
+                answer += more
+        return "answered" if b" 200 " in answer else "no answer"

@@ -150,7 +150,7 @@ class Server:
 
 
 FLASK_RUN = [sys.executable, *bench.server.FLASK_RUN]
-WAITRESS = [sys.executable, *bench.server.WAITRESS, "app:create_app"]
+SERVE = [sys.executable, *bench.server.SERVE]  # what the README recommends
 
 
 def start_server(data_dir: Path, log: Path, command: list[str] | None = None, **environment: Any) -> Server:
@@ -191,7 +191,7 @@ def running(data_dir: Path, log: Path, command: list[str] | None = None, **envir
 
 @pytest.fixture
 def serve(tmp_path: Path, data_dir: Path) -> Iterator[Callable[..., Server]]:
-    """serve(): a real `flask run` on the test's data directory; serve(WAITRESS) another server. Stopped at the end."""
+    """serve(): a real `flask run` on the test's data directory; serve(SERVE) another server. Stopped at the end."""
     with ExitStack() as stack:
 
         def start(command: list[str] | None = None, **environment: Any) -> Server:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import FLASK_RUN, WAITRESS, Server
+from conftest import FLASK_RUN, SERVE, Server
 from werkzeug.serving import DechunkedInput
 
 LIMIT = 64 * 1024
@@ -305,7 +305,7 @@ def test_the_size_of_a_body(call: Callable[..., Any], size: int, status: int, ch
         assert response.json == {"message": response.json["message"], "error_code": "PayloadTooLarge", "details": None}
 
 
-@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+@pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 def test_the_size_of_a_chunked_body_at_a_real_server(serve: Callable[..., Server], command: list[str]) -> None:
     server, headers = serve(command), {"Content-Type": "application/json"}
     answers = [
@@ -340,9 +340,9 @@ def test_a_body_that_breaks_off_is_a_bad_request(call: Callable[..., Any], chunk
     ("command", "expected"),
     [
         (FLASK_RUN, [("400", True)] * 3),
-        (WAITRESS, [("", False), ("", False), ("400", False)]),  # which hands on nothing but whole bodies
+        (SERVE, [("", False), ("", False), ("400", True)]),  # which hands on nothing but whole bodies
     ],
-    ids=["flask run", "waitress"],
+    ids=["flask run", "flask serve"],
 )
 def test_a_body_that_breaks_off_mints_nothing(
     serve: Callable[..., Server], command: list[str], expected: list[tuple[str, bool]]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import WAITRESS, Server, free_port, missing
+from conftest import SERVE, Server, free_port, missing
 
 pytestmark = pytest.mark.ecosystem
 
@@ -37,7 +37,7 @@ http {{
 
 @pytest.fixture
 def keyhook(serve: Callable[..., Server]) -> Server:
-    return serve(WAITRESS)
+    return serve(SERVE)
 
 
 @pytest.fixture

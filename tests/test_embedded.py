@@ -12,7 +12,7 @@ from urllib.parse import quote, urljoin
 
 import pytest
 import requests
-from conftest import WAITRESS, Server
+from conftest import SERVE, Server
 from flask import Blueprint, Flask, Response, after_this_request, request, url_for
 from flask.testing import FlaskClient
 from flask.views import View
@@ -155,7 +155,7 @@ def test_the_document_names_each_mount_as_its_server(app: Flask) -> None:
 
 
 def test_under_a_prefix_every_address_in_an_answer_leads_somewhere(serve: Callable[..., Server]) -> None:
-    server = serve([*WAITRESS[:-2], "--url-prefix=/keyhook", *WAITRESS[-2:]])
+    server = serve([*SERVE[:-2], "--url-prefix=/keyhook", *SERVE[-2:]])
     for name in ("a", "b"):
         made = server.call("POST", "/keyhook/v0/api_keys", json={"name": name})
         assert server.call("GET", made.headers["Location"]).json()["name"] == name

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FLASK_RUN, ROOT, WAITRESS, Server, missing, running, start_server
+from conftest import FLASK_RUN, ROOT, SERVE, Server, missing, running, start_server
 from flask import Flask
 
 pytestmark = pytest.mark.faults
@@ -74,7 +74,7 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+@pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 def test_full_disk(small_disk: Path, tmp_path: Path, command: list[str]) -> None:
     with running(small_disk / "data", tmp_path / "server.log", command) as server:
         warm, unused = server.mint("warm"), server.mint("unused")
@@ -96,7 +96,7 @@ def test_a_first_start_on_a_full_disk_leaves_nothing_that_stops_the_next(small_d
         assert_recovered(server, server.mint("first"))
 
 
-@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+@pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 def test_read_only_data_directory(serve: Callable[..., Server], data_dir: Path, command: list[str]) -> None:
     if os.geteuid() == 0:  # who could write all the same
         if shutil.which("setpriv") is None:
@@ -221,7 +221,7 @@ def flask(data_dir: Path, *words: str) -> None:
 def test_overwritten_in_place(
     serve: Callable[..., Server], data_dir: Path, tmp_path: Path, content: Callable[[Path], bytes]
 ) -> None:
-    server = serve(WAITRESS)
+    server = serve(SERVE)
     database, token = data_dir / "keyhook.db", server.token()
     warm, unused = server.mint("warm"), server.mint("unused")
     assert statuses(server, "GET", "/v0/auth", warm) == {200}

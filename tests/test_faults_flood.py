@@ -20,7 +20,7 @@ from pathlib import Path
 
 import jwt
 import pytest
-from conftest import WAITRESS, Server, missing
+from conftest import SERVE, Server, missing
 
 import credentials
 
@@ -133,7 +133,7 @@ def bad_credentials(key_id: str, token_secret: bytes) -> list[str]:
 @pytest.mark.parametrize("temperature", ["warm", "cold"])
 def test_bad_credentials(serve: Callable[..., Server], elsewhere: ProcessPoolExecutor, temperature: str) -> None:
     """A good check is at most three times slower beside 32 connections of bad ones than beside 32 of good ones."""
-    server = serve(WAITRESS)
+    server = serve(SERVE)
     good = [server.mint(f"good-{number}") for number in range(8)]
     send_all(server.port, [[check(secret) for secret in good]])
     attacked = server.mint("attacked")
@@ -167,7 +167,7 @@ def resident(server: Server) -> float:
 
 
 def test_a_mixed_load_for_15_seconds(serve: Callable[..., Server], elsewhere: ProcessPoolExecutor) -> None:
-    server = serve(WAITRESS)
+    server = serve(SERVE)
     keys = [server.mint(f"key-{number}") for number in range(64)]
     shares: list[list[bytes]] = []
     for number, key in enumerate(keys):
@@ -192,7 +192,7 @@ def test_silent_connections_stop_nobody(serve: Callable[..., Server]) -> None:
         missing("room for 4,096 open files", "raise the hard limit: ulimit -Hn 4096")
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
     try:
-        server = serve(WAITRESS)
+        server = serve(SERVE)
         key = server.mint("laptop")
         with ExitStack() as silence:
             for _ in range(1200):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import FLASK_RUN, WAITRESS, Server, start_server
+from conftest import FLASK_RUN, SERVE, Server, start_server
 
 pytestmark = pytest.mark.faults
 
@@ -108,7 +108,7 @@ def test_what_was_acknowledged_survives_a_kill(data_dir: Path, tmp_path: Path) -
     ledgers = [Ledger(number) for number in range(CLIENTS)]
     luck = random.Random(0)
     for number in range(ROUNDS):
-        server = start_server(data_dir, tmp_path / "server.log", [FLASK_RUN, WAITRESS][number % 2])
+        server = start_server(data_dir, tmp_path / "server.log", [FLASK_RUN, SERVE][number % 2])
         try:
             checked = [check(server, ledger, sample=10) for ledger in ledgers] if number else []
             done = threading.Event()
@@ -124,7 +124,7 @@ def test_what_was_acknowledged_survives_a_kill(data_dir: Path, tmp_path: Path) -
         assert sum(checked) > 0 or number == 0
         assert [surprise for ledger in ledgers for surprise in ledger.surprises] == []
         examine(data_dir, tmp_path / f"copy-{number}", ledgers)
-    last = start_server(data_dir, tmp_path / "server.log", WAITRESS)
+    last = start_server(data_dir, tmp_path / "server.log", SERVE)
     try:
         changes = sum(sum(ledger.entries.values()) for ledger in ledgers)
         print(f"{changes} acknowledged changes, {sum(check(last, ledger) for ledger in ledgers)} secrets checked")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import FLASK_RUN, WAITRESS, Server
+from conftest import FLASK_RUN, SERVE, Server
 
 pytestmark = pytest.mark.faults
 
@@ -91,7 +91,7 @@ def create(server: Server, name: str, token: str) -> Answer:
     return Answer(response.status_code, response.json(), response.headers.get("Retry-After"), took)
 
 
-@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+@pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 def test_a_creation_waits_for_a_short_lock(serve: Callable[..., Server], data_dir: Path, command: list[str]) -> None:
     server = serve(command)
     warm, unused, token = server.mint("warm"), server.mint("unused"), server.token()
@@ -109,13 +109,13 @@ def test_a_creation_waits_for_a_short_lock(serve: Callable[..., Server], data_di
     assert_unhurt(during, before)
 
 
-@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+@pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 def test_a_creation_gives_up_on_a_long_lock(serve: Callable[..., Server], data_dir: Path, command: list[str]) -> None:
     """More creations than the recommended server has threads, all from the first moment: checks still find one."""
     server = serve(command)
     warm, token = server.mint("warm"), server.token()
     before = check_times(server, warm, lambda count: count < 200)
-    seconds = 30 if command is WAITRESS else 7
+    seconds = 30 if command is SERVE else 7
     released = threading.Event()
 
     def insist(number: int) -> list[Answer]:

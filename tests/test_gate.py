@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FLASK_RUN, WAITRESS, Server
+from conftest import FLASK_RUN, SERVE, Server
 from flask.testing import FlaskClient
 
 from credentials import write_key
@@ -469,7 +469,7 @@ def exchange(server: Server, *lines: str, query: str = "") -> tuple[int, bytes]:
     return int(answer.split(b" ", 2)[1]), answer.partition(b"\r\n\r\n")[2]
 
 
-@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+@pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 def test_a_header_with_underscores_is_not_the_one_with_hyphens(
     serve: Callable[..., Server], command: list[str]
 ) -> None:
@@ -494,7 +494,7 @@ def test_a_header_with_underscores_is_not_the_one_with_hyphens(
     assert server.call("GET", "/v0/api_keys/other").json()["last_used_ip"] == "192.0.2.7"
 
 
-@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+@pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 def test_a_real_server_passes_methods_queries_and_bodies_through(
     serve: Callable[..., Server], command: list[str]
 ) -> None:
@@ -504,8 +504,8 @@ def test_a_real_server_passes_methods_queries_and_bodies_through(
         assert server.call(method, "/v0/auth?scope=a", by=key, data=b"x" * 100_000).status_code == 200, method
     assert server.call("TRACE", "/v0/auth", by=key).status_code == 405
     assert server.call("GET", "/v0/auth").headers["Remote-Groups"] == ""
-    # Waitress itself refuses such a request line.
-    assert exchange(server, f"X-API-Key: {key}", query="?scope=\xff")[0] == (400 if command is WAITRESS else 403)
+    # The recommended server itself refuses such a request line.
+    assert exchange(server, f"X-API-Key: {key}", query="?scope=\xff")[0] == (400 if command is SERVE else 403)
 
 
 @pytest.mark.parametrize(

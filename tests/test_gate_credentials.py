@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from conftest import FLASK_RUN, WAITRESS, Server
+from conftest import FLASK_RUN, SERVE, Server
 
 IDENTITY = ("Remote-User", "Remote-Groups", "Keyhook-Key-Id", "Keyhook-Key-Name", "Keyhook-Role", "Keyhook-Tenant")
 BEARER = 'Bearer realm="keyhook"'
@@ -273,7 +273,7 @@ def test_a_preflight_is_named_in_the_log(ask: Call, caplog: pytest.LogCaptureFix
     assert "who=preflight" in caplog.text
 
 
-@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+@pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 def test_real_servers_and_clients_agree(serve: Callable[..., Server], command: list[str]) -> None:
     server = serve(command)
     key = server.mint("laptop")

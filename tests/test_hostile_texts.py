@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from conftest import WAITRESS, Server, running
+from conftest import SERVE, Server, running
 from test_logs import LINE
 from test_redaction import DEEP, KEY, SECRET, SHAPES, TOKEN, bared, leaks
 
@@ -45,7 +45,7 @@ EXACT = ("Remote-User", "Keyhook-Tenant")  # who it is, to the letter, for the a
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("hostile")
-    with running(directory / "data", directory / "log", WAITRESS) as server:
+    with running(directory / "data", directory / "log", SERVE) as server:
         server.mint("subject")
         yield server
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 import requests
-from conftest import FLASK_RUN, WAITRESS, Server
+from conftest import FLASK_RUN, SERVE, Server
 
 ROUNDS = 25  # for each of the four ways to end
 
@@ -64,7 +64,7 @@ def rotate(side: Side, name: str) -> None:
 def sides(serve: Callable[..., Server]) -> Iterator[list[Side]]:
     """Two processes on one database; not even the same kind of server."""
     with ExitStack() as stack:
-        sides = [Side(serve(command)) for command in (WAITRESS, FLASK_RUN)]
+        sides = [Side(serve(command)) for command in (SERVE, FLASK_RUN)]
         for side in sides:
             stack.callback(side.close)
         yield sides

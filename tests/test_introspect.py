@@ -14,7 +14,7 @@ import pytest
 import requests
 from authlib.integrations.flask_oauth2 import ResourceProtector, current_token  # type: ignore[import-untyped]
 from authlib.oauth2.rfc7662 import IntrospectTokenValidator  # type: ignore[import-untyped]
-from conftest import WAITRESS, Server
+from conftest import SERVE, Server
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -348,7 +348,7 @@ def resource_server(server: Server) -> Iterator[str]:
 
 @pytest.mark.ecosystem
 def test_a_resource_server_with_authlib_lets_in_good_keys_alone(serve: Callable[..., Server]) -> None:
-    server = serve(WAITRESS)
+    server = serve(SERVE)
     good = server.mint("good", scopes=["photos:read", "music"])
     poor = server.mint("poor", scopes=["music"])
     none = server.mint("none")

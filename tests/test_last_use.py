@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FLASK_RUN, WAITRESS, Server
+from conftest import FLASK_RUN, SERVE, Server
 from flask import Flask
 
 Call = Callable[..., Any]
@@ -223,7 +223,7 @@ def test_no_other_header_names_the_client(make_app: Callable[..., Flask], data_d
     assert last_use(data_dir)[1] == "127.0.0.1"
 
 
-@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+@pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 def test_a_real_server_hands_on_every_line_of_the_header(
     serve: Callable[..., Server], data_dir: Path, command: list[str]
 ) -> None:
@@ -241,7 +241,7 @@ def test_a_real_server_hands_on_every_line_of_the_header(
 
 
 def test_a_check_waits_for_no_lock_and_the_use_is_written_later(serve: Callable[..., Server], data_dir: Path) -> None:
-    server = serve(WAITRESS)
+    server = serve(SERVE)
     key = server.mint("laptop")
     with locked(data_dir):
         for _ in range(5):

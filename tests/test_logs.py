@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import FLASK_RUN, WAITRESS
+from conftest import FLASK_RUN, SERVE
 
 import credentials
 from logs import loggable, one_word
@@ -274,7 +274,7 @@ def test_who_it_is_is_one_word(server: Any) -> None:
     assert last_line(server)["who"] == "jwt:Zo%C3%AB%0AINFO"
 
 
-@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+@pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 def test_the_server_itself_writes_no_line_for_a_request(serve: Callable[..., Any], command: list[str]) -> None:
     server = serve(command)
     server.call("GET", "/healthz?x=1", by=None)

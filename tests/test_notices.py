@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FLASK_RUN, WAITRESS, Server, missing, running
+from conftest import FLASK_RUN, SERVE, Server, missing, running
 from flask import Flask
 from test_startup import CREATE, LONG, TOKEN, made, run
 
@@ -32,7 +32,7 @@ def remembered(data: Path) -> list[Any]:
 def started(data: Path, log: Path, **environment: Any) -> str:
     """What a server says from its start to its end."""
     log.unlink(missing_ok=True)
-    with running(data, log, WAITRESS, **environment):
+    with running(data, log, SERVE, **environment):
         pass
     return log.read_text()
 
@@ -52,7 +52,7 @@ def test_a_command_says_that_it_made_a_secret_alone(data_dir: Path) -> None:
 
 
 def test_a_token_under_another_secret_comes_with_a_warning(serve: Callable[..., Server], data_dir: Path) -> None:
-    server = serve(WAITRESS, KEYHOOK_SECRET_KEY=LONG)
+    server = serve(SERVE, KEYHOOK_SECRET_KEY=LONG)
     for secret, said, status in ((LONG, "", 200), (OTHER, ANOTHER_AT_THE_TOKEN, 401), (LONG, "", 200)):
         done = run(TOKEN, KEYHOOK_DATA_DIR=data_dir, KEYHOOK_SECRET_KEY=secret)
         assert (done.returncode, len(done.stderr.splitlines())) == (0, 1 if said else 0)

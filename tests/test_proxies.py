@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import ROOT, WAITRESS, Server, free_port, missing, running
+from conftest import ROOT, SERVE, Server, free_port, missing, running
 from requests.adapters import HTTPAdapter
 
 pytestmark = pytest.mark.ecosystem
@@ -175,9 +175,7 @@ def proxied(proxy: Callable[..., tuple[list[str], list[Path]]], place: Path) -> 
         stack.callback(thread.join)
         stack.callback(application.server_close)
         stack.callback(application.shutdown)
-        keyhook = stack.enter_context(
-            running(place / "data", place / "keyhook.log", WAITRESS, KEYHOOK_TRUSTED_PROXIES=1)
-        )
+        keyhook = stack.enter_context(running(place / "data", place / "keyhook.log", SERVE, KEYHOOK_TRUSTED_PROXIES=1))
         port = free_port()
         command, logs = proxy(place, port, f"127.0.0.1:{keyhook.port}", f"127.0.0.1:{application.server_port}")
         output = place / "proxy.log"

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import WAITRESS, Server
+from conftest import SERVE, Server
 from flask import Flask
 
+import http_server
 from errors import DatabaseUnavailable
 from tokens import make_token
 from write_queue import SLOW_DISK, STALLED, WAITING, WriteQueue
@@ -47,7 +48,7 @@ def callers(request: pytest.FixtureRequest) -> list[Call]:
 
         return call
 
-    return [caller(serve()), caller(serve(WAITRESS))]
+    return [caller(serve()), caller(serve(SERVE))]
 
 
 def at_once(callers: list[Call], requests: Iterable[tuple[Any, ...]]) -> list[tuple[int, Any]]:
@@ -363,8 +364,7 @@ def test_a_turn_that_comes_to_nobody_is_passed_on() -> None:
 
 
 def test_what_waits_leaves_room_for_checks() -> None:
-    [threads] = [int(word.partition("=")[2]) for word in WAITRESS if word.startswith("--threads=")]
-    assert threads / 2 >= WAITING
+    assert http_server.THREADS / 2 >= WAITING
 
 
 def test_a_file_that_is_lost_during_a_change_is_no_success(app: Flask, data_dir: Path) -> None:

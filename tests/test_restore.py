@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FLASK_RUN, ROOT, WAITRESS, running, start_server
+from conftest import FLASK_RUN, ROOT, SERVE, running, start_server
 from test_startup import (
     BACKUP,
     CREATE,
@@ -39,7 +39,7 @@ LIST = [sys.executable, "-m", "flask", "keys", "list"]
 
 def grow(data: Path, log: Path, *names: str, how: signal.Signals = signal.SIGKILL) -> None:
     """A server mints these keys, and ends so."""
-    server = start_server(data, log, WAITRESS)
+    server = start_server(data, log, SERVE)
     for name in names:
         server.mint(name)
     server.stop(how)
@@ -211,7 +211,7 @@ def test_a_wal_that_ends_in_half_a_change_is_taken_in_up_to_there(history: Path,
 
 
 def test_commands_beside_a_running_server_and_two_starts_at_once(data_dir: Path, tmp_path: Path) -> None:
-    with running(data_dir, tmp_path / "a.log", WAITRESS) as server:
+    with running(data_dir, tmp_path / "a.log", SERVE) as server:
         for number in range(5):
             server.mint(f"k{number}")
             for command in (LIST, [*BACKUP, str(tmp_path / f"b{number}.db")], [*CREATE, f"c{number}"]):
@@ -351,7 +351,7 @@ def test_a_trigger_or_a_view_stops_the_start(late: Path, spoil: Callable[[Path],
     )
 
 
-@pytest.mark.parametrize("command", [FLASK_RUN, WAITRESS], ids=["flask run", "waitress"])
+@pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 def test_restore_is_refused_beside_a_running_service(
     history: Path, late: Path, tmp_path: Path, command: list[str]
 ) -> None:
