@@ -20,6 +20,7 @@ from weakref import WeakSet
 
 import click
 from flask import Flask
+from flask.cli import ScriptInfo
 from werkzeug.wsgi import ClosingIterator
 
 from errors import DatabaseUnavailable
@@ -38,7 +39,7 @@ _left_to_others: WeakSet[Service] = WeakSet()
 
 def install(app: Flask) -> None:
     context = click.get_current_context(silent=True)
-    if context is None:
+    if context is None or context.find_object(ScriptInfo) is None:  # another program may use click as well
         _left_to_others.add(app.extensions[EXTENSION])
     elif context.info_name == "run" and threading.current_thread() is threading.main_thread():
         _end_flask_run_in_order(app)
