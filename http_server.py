@@ -36,7 +36,7 @@ SPARE_FILES = 100  # beside the connections: the database, the log
 LOOK_INTERVAL = 0.5  # seconds between two looks for clients that take too long
 CHORE_INTERVAL = 60  # seconds
 LINGER = 0.3  # seconds after a signal in which a connection that is kept may send its last request
-PATIENCE = 3.5  # seconds after a signal until the last answer
+PATIENCE = 3.0  # seconds after a signal until the last answer
 
 
 class Server:
@@ -83,7 +83,7 @@ class Server:
         self._take_no_more()
         while (waited := time.monotonic() - signalled) < PATIENCE and self._is_at_work(waited):
             self._turn(0.02)
-        self._dispatcher.shutdown(timeout=0.5)
+        self._dispatcher.shutdown(timeout=0.2)
         return not self._dispatcher.threads
 
     def _turn(self, seconds: float) -> None:

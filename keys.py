@@ -24,6 +24,7 @@ USE_INTERVAL = 60  # seconds between two writes of one key's last use
 USE_PENDING = 10_000  # keys whose use could not be written yet
 USE_RETRY = 0.5  # seconds after a write of uses that failed
 HINT = 4  # characters at the end of a key by which people tell it from others
+USE_AT_END = 0.3  # seconds that the last write of uses may take
 
 _NOT_NEEDED = {"seq", "description", "created_by_key", "last_used_ip", "hint", "disabled_by"}
 _BY_ID = Lookup(
@@ -127,7 +128,7 @@ class LastUse:
 
     def settle(self) -> None:
         """Writes what is pending, at the end: tries for a moment where another process holds the lock."""
-        end = time.monotonic() + USE_RETRY
+        end = time.monotonic() + USE_AT_END
         while self._pending and time.monotonic() < end:
             self._retry_at = 0.0
             self.flush()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("keyhook")
 
-PATIENCE = 3.5  # seconds after a signal until the last answer
+PATIENCE = 3.0  # seconds after a signal until the last answer
 QUIET = 0.2  # seconds without a request until there are none under way
 
 _left_to_others: WeakSet[Service] = WeakSet()
@@ -71,7 +71,7 @@ def end(app: Flask, *, quiet: bool) -> NoReturn:
         log.error("the database is left as it is: %s", error.reason)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
+        with suppress(OSError, ValueError, AttributeError):  # a full disk, a closed stream, none
             stream.flush()
     os._exit(0)
 
@@ -102,6 +102,7 @@ class UnderWay:
             if self._count:
                 quiet_since = moment
             time.sleep(0.02)
+        self._guard.acquire()  # and kept: whoever comes now finds no database, and waits for the process to be gone
         return not self._count
 
     def _leave(self) -> None:

@@ -149,6 +149,33 @@ def test_a_change_under_way_is_answered(
     assert copied_keys(data_dir, tmp_path / "copy") == {"late"}
 
 
+@BOTH
+def test_a_lock_that_is_never_let_go_keeps_nobody(
+    serve: Callable[..., Server], data_dir: Path, command: list[str]
+) -> None:
+    server = serve(command)
+    key = server.mint("laptop")
+    with write_lock(data_dir / "keyhook.db"), ExitStack() as stack:
+        assert server.call("GET", "/v0/auth", by=key).status_code == 200  # its use is pending
+        body = b'{"name": "never"}'
+        for _ in range(3):
+            waiting = stack.enter_context(Connection(server.port))
+            waiting.send(
+                "POST /v0/api_keys HTTP/1.1",
+                "Host: x",
+                f"Authorization: Bearer {key}",
+                "Content-Type: application/json",
+                f"Content-Length: {len(body)}",
+                body=body,
+            )
+        until_queued(server)
+        server.process.send_signal(signal.SIGTERM)
+        assert ended(server) == 0
+    again = serve(command)
+    assert again.call("GET", "/v0/auth", by=key).status_code == 200
+    assert [shown["name"] for shown in again.call("GET", "/v0/api_keys").json()] == ["laptop"]
+
+
 def until_queued(server: Server) -> None:
     """Returns once the server has read all that was sent to it."""
     inode = f":{server.port:04X} "
