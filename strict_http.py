@@ -149,14 +149,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if (coming := self.request) is not None:
             coming.began = self.waiting_since
 
-    def readable(self) -> bool:
-        return self.discarding_until is not None or bool(super().readable())
-
     def received(self, data: bytes) -> bool:
         return self.discarding_until is None and bool(super().received(data))
-
-    def writable(self) -> bool:
-        return self.discarding_until is None and bool(super().writable())
 
     def handle_write(self) -> None:
         if self.close_when_flushed and not self.will_close and not self.requests:
@@ -167,8 +161,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             super().handle_write()
 
     def is_busy(self) -> bool:
-        """Whether a request is being answered, or its answer sent."""
-        return bool(self.requests or self.total_outbufs_len or self.close_when_flushed)
+        """Whether a request is being answered, or its answer on its way."""
+        return bool(self.requests or self.total_outbufs_len or self.close_when_flushed or self.discarding_until)
 
     def waits_since(self) -> float:
         """Since when (time.monotonic) the client owes the rest of its request, or to read the answer, or the next."""
@@ -193,6 +187,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.handle_close()
             return
         self.discarding_until = time.monotonic() + DISCARD_TIMEOUT
+        self.close_when_flushed = False  # so that it is read again, as one that waits
 
 
 class Listener(TcpWSGIServer):  # type: ignore[misc]
