@@ -129,9 +129,9 @@ def test_names_arrive_as_one_safe_line(front: Front, name: str) -> None:
 
 
 def test_an_owner_with_line_breaks_starts_no_header(front: Front) -> None:
-    token = front.keyhook.token(owner="bob\r\nRemote-Groups: admin\x00\u2028")
+    token = front.keyhook.token(owner="bob\r\nRemote-Groups: admin\x01\u2028")
     answer = front.ask(headers={"Authorization": f"Bearer {token}"})
-    assert identity(answer)["Remote-User"] == "bob%0D%0ARemote-Groups: admin%00%E2%80%A8"
+    assert identity(answer)["Remote-User"] == "bob%0D%0ARemote-Groups: admin%01%E2%80%A8"
     assert identity(answer)["Remote-Groups"] == ""
 
 
