@@ -266,9 +266,7 @@ def proxied(proxy: Proxy, place: Path, edit: Edit = as_shipped) -> Iterator[Fron
     with ExitStack() as stack:
         application = Behind()
         serve_threaded(stack, application)
-        keyhook = stack.enter_context(
-            running(place / "data", place / "keyhook.log", SERVE, KEYHOOK_TRUSTED_PROXIES=1)
-        )
+        keyhook = stack.enter_context(running(place / "data", place / "keyhook.log", SERVE, KEYHOOK_TRUSTED_PROXIES=1))
         tap = Tap(keyhook.port)
         serve_threaded(stack, tap)
         port = free_port()
