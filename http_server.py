@@ -49,13 +49,17 @@ class Server:
         port: int,
         *,
         largest_body: int,
+        url_prefix: str = "",
         chore: Callable[[], None] = lambda: None,
     ) -> None:
-        """Keeps no more of a body than `largest_body` bytes; does the chore once a minute. Raises OSError."""
+        """Keeps no more of a body than `largest_body` bytes; does the chore once a minute. Raises OSError.
+
+        Under a `url_prefix` that is where the application is mounted: every address in its answers begins with it.
+        """
         waitress_log = logging.getLogger("waitress")
         waitress_log.addHandler(logs.Terminal())
         waitress_log.propagate = False
-        options = Adjustments(connection_limit=_room(), **OPTIONS)
+        options = Adjustments(connection_limit=_room(), url_prefix=url_prefix, **OPTIONS)
         options.largest_body = largest_body  # for strict_http.Parser
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self._map: dict[int, Any] = {}

@@ -12,17 +12,19 @@ from service import service
 @click.command("serve")
 @click.option("--host", "-h", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", "-p", type=click.IntRange(0, 65535), default=5000, show_default=True)
-def serve(host: str, port: int) -> None:
+@click.option("--url-prefix", default="", help="The path that a proxy in front keeps, as in /keys.")
+def serve(host: str, port: int, url_prefix: str) -> None:
     """Run the server for a long-running install."""
     from http_server import Server  # no other command needs it
 
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     try:
-        server = Server(app, host, port, largest_body=MAX_BODY, chore=service().tidy)
+        server = Server(app, host, port, largest_body=MAX_BODY, url_prefix=url_prefix, chore=service().tidy)
     except OSError as error:
         raise click.ClickException(f"cannot listen on {host} port {port}: {error.strerror}") from None
     stopping.on_signal(server.stop)
-    address = first_key.reachable(host, server.port)
+    mount = f"/{url_prefix.strip('/')}" if url_prefix.strip("/") else ""
+    address = first_key.reachable(host, server.port) + mount
     first_key.say_how(app, address)
     click.echo(f"Keyhook listens on http://{address}", err=True)
     stopping.end(app, quiet=server.run())

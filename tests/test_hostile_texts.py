@@ -107,6 +107,9 @@ def test_a_hostile_text_leaves_an_audit_that_can_be_read(server: Server, text: s
     list(everywhere(server, text))
     for tenant in ("default", text):
         audit = server.call("GET", "/v0/audit?limit=8", by=server.token(tenant=tenant))
+        if "\0" in tenant:  # no tenant's name, so such a token is none
+            assert audit.status_code == 401
+            continue
         assert audit.status_code == 200
         for entry in audit.json():
             assert "unreadable" not in (entry["details"] or {})

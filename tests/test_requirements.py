@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Server, missing
+from test_startup import made as said_of
 from test_startup import run
 
 pytestmark = pytest.mark.ecosystem
@@ -27,7 +28,7 @@ def flask(tmp_path: Path) -> str:
 
 def test_the_requirements_are_enough(flask: str, serve: Callable[..., Server], data_dir: Path) -> None:
     made = run([flask, "keys", "create", "first"], KEYHOOK_DATA_DIR=data_dir)
-    assert (made.returncode, made.stderr) == (0, "")
+    assert (made.returncode, made.stderr) == (0, said_of(data_dir))
     server = serve([flask, "run", "--port={port}"])
     for path in ("/healthz", "/docs", "/openapi.json"):
         assert server.call("GET", path, by=None).status_code == 200
