@@ -8,24 +8,18 @@ from flask import Flask, Request
 from sqlalchemy import URL
 from werkzeug.routing import MapAdapter
 
-import api
 import auth
 import cli
-import docs
-import envelope
 import errors
-import first_key
-import gate
-import logs
-import openapi
-import restore
-import serve
-import service
-import settings
-import stopping
+from api import docs, forward_auth, keys, openapi
+from cli import first_key
 from models import db
-from storage import engine_options
-from terminal import is_choosing_command, refuse_debugger
+from observability import logs
+from observability.terminal import is_choosing_command, refuse_debugger
+from runtime import settings, state
+from serving import stopping
+from storage.sqlite.database import engine_options
+from web import middleware
 
 DEFAULTS: dict[str, Any] = {
     "KEYHOOK_DATA_DIR": Path(__file__).with_name("instance"),
@@ -74,15 +68,15 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     logs.set_up(app.name)
     db.init_app(app)
     app.teardown_appcontext_funcs[:] = [_end_session]
-    app.extensions[service.SETTINGS] = chosen
-    for part in (errors, cli, restore, serve):
+    app.extensions[state.SETTINGS] = chosen
+    for part in (errors, cli):
         part.install(app)
-    for blueprint in (api.bp, gate.bp, openapi.bp, docs.bp):
+    for blueprint in (keys.bp, forward_auth.bp, openapi.bp, docs.bp):
         app.register_blueprint(blueprint)
-    app.wsgi_app = envelope.Envelope(app.wsgi_app, chosen.trusted_proxies)  # type: ignore[method-assign]
+    app.wsgi_app = middleware.Envelope(app.wsgi_app, chosen.trusted_proxies)  # type: ignore[method-assign]
     if not is_choosing_command():
         with app.app_context():
-            service.service()
+            state.service()
         stopping.install(app)
         first_key.say_how(app)
     return app

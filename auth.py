@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from flask import Blueprint, Flask, g, request
 
-import forwarded
 from errors import AuthenticationFailed
-from keyring import Keyring
+from identity.principal import Origin, Principal
+from keys.tenant_keys import Keyring
 from models import wire_time
-from principal import Origin, Principal
-from service import service
+from runtime.state import service
+from web import forwarded
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -9,8 +9,10 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
-from credentials import redact
-from field_types import (
+from formats.credentials import redact
+from identity.principal import ROLES
+from models import now, status
+from web.fields import (
     MAX_NAME,
     MAX_SCOPES,
     Flag,
@@ -23,8 +25,6 @@ from field_types import (
     Timestamp,
     WholeNumber,
 )
-from models import now, status
-from principal import ROLES
 
 NAME = r"^(?!\.{1,2}$)[^/\s]([^/]*[^/\s])?$"  # for the document; the class Name decides
 SCOPE = r"^[A-Za-z0-9][A-Za-z0-9:._/-]{0,63}\Z"

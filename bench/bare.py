@@ -11,7 +11,7 @@ from pathlib import Path
 import bcrypt
 from flask import Flask, request
 
-from http_server import Server
+from serving.server import Server
 
 ROWS = 1000
 BCRYPT_ROUNDS = 4

@@ -17,11 +17,11 @@ from typing import Any
 import bcrypt
 from flask import Flask
 
-import credentials
 from app import create_app
+from formats import credentials
+from identity.tokens import make_token
 from models import timestamp
-from storage import connect
-from tokens import make_token
+from storage.sqlite.database import connect
 
 REAL_KEYS = 1000  # with a secret that is known here, spread evenly over the others
 COLUMNS = ("id", "tenant", "name", "role", "scopes", "owner", "created_at", "last_used_at", "secret_hash")

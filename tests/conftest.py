@@ -20,7 +20,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 
 import bench.server
 from app import create_app
-from tokens import make_token
+from identity.tokens import make_token
 
 ROOT = Path(__file__).resolve().parent.parent
 MISSING_FAILS = os.environ.get("CI") == "true"

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-import credentials
+from formats import credentials
 
 
 def entries(call: Callable[..., Any], query: str = "") -> list[dict[str, Any]]:

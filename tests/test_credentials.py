@@ -14,7 +14,7 @@ import jwt
 import pytest
 from flask import Flask
 
-import credentials
+from formats import credentials
 
 GENERIC = 'Bearer realm="keyhook", error="invalid_token", error_description="The credential is not valid"'
 

@@ -13,8 +13,8 @@ from flask import Flask
 from sqlalchemy import event, insert
 from test_life import names
 
+from identity.principal import Origin, Principal
 from models import api_keys, lineage, now
-from principal import Origin, Principal
 
 NOBODY = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
 

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from marshmallow import fields
 
-import demands
+from api import demands
 from schemas import AuthQuery
 
 Call = Callable[..., Any]

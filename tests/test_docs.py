@@ -9,7 +9,7 @@ import pytest
 from conftest import Server, missing
 from flask.testing import FlaskClient
 
-import docs
+from api import docs
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = [

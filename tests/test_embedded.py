@@ -21,12 +21,12 @@ from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
-import credentials
-import keys
-import logs
-import openapi
+from api import openapi
 from auth import public, requires
+from formats import credentials
+from keys import verification
 from models import api_keys, db
+from observability import logs
 
 
 def by_route(app: Flask) -> None:
@@ -302,7 +302,7 @@ def test_no_handler_of_the_program_around_sees_a_credential(
 ) -> None:
     handler = Everything()
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
-    key = credentials.write_key("kh", keys.new_id(), credentials.new_secret())
+    key = credentials.write_key("kh", verification.new_id(), credentials.new_secret())
 
     def fail(*_: Any) -> Any:
         raise RuntimeError(f"trouble with {key}")

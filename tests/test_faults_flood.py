@@ -22,7 +22,7 @@ import jwt
 import pytest
 from conftest import SERVE, Server, missing
 
-import credentials
+from formats import credentials
 
 pytestmark = pytest.mark.faults
 

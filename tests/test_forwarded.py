@@ -2,7 +2,7 @@
 
 import pytest
 
-from forwarded import client_address
+from web.forwarded import client_address
 
 PEER = "10.0.0.1"
 FORMS = {

@@ -11,9 +11,9 @@ from flask import Flask
 from sqlalchemy import insert, update
 
 from errors import AuthenticationFailed, InsufficientPermissions, ScopeExceedsCreator
-from keyring import Keyring
+from identity.principal import Origin
+from keys.tenant_keys import Keyring
 from models import api_keys, now, timestamp
-from principal import Origin
 
 
 def move(app: Flask, name: str, **values: Any) -> None:

@@ -14,20 +14,16 @@ from marshmallow import Schema
 from werkzeug.http import parse_options_header
 
 import auth
-import cli
-import credentials
-import demands
-import envelope
-import field_types
-import forwarded
-import gate
-import logs
 import schemas
-import settings
-import table
-import tokens
+from api import demands, forward_auth
+from cli import keys, table
 from errors import KeyhookError, StartupError
-from strict_json import parse_object
+from formats import credentials
+from formats.strict_json import parse_object
+from identity import tokens
+from observability import logs
+from runtime import settings
+from web import fields, forwarded, middleware
 
 SIZE = 256 * 1024
 TRIES = 8
@@ -75,10 +71,10 @@ READERS: dict[str, Callable[[str], Any]] = {
     "prefix": credentials.PREFIX.fullmatch,
     "one_word": logs.one_word,
     "loggable": logs.loggable,
-    "request id": envelope._request_id,
-    "path": lambda text: envelope._unambiguous(as_latin_1(text)),
+    "request id": middleware._request_id,
+    "path": lambda text: middleware._unambiguous(as_latin_1(text)),
     "raw query": lambda text: quote(as_latin_1(text), safe="%&=+", encoding="latin-1"),
-    "nfc": field_types.nfc,
+    "nfc": fields.nfc,
     "name": refused(schemas.CreateKey(), "name"),
     "description": refused(schemas.CreateKey(), "description"),
     "role": refused(schemas.CreateKey(), "role"),
@@ -105,11 +101,11 @@ READERS: dict[str, Callable[[str], Any]] = {
         lambda text: forwarded.original_parameter({"HTTP_X_ORIGINAL_URI": "/?" + text}, "k"), KeyhookError
     ),
     "forwarded for": lambda text: forwarded.client_address({"HTTP_X_FORWARDED_FOR": text, "REMOTE_ADDR": "::1"}, 1),
-    "identity header": gate._header_value,
+    "identity header": forward_auth._header_value,
     "token": quietly(lambda text: tokens.read_token(text, b"0" * 32), KeyhookError),
     "table": lambda text: table._fit(text, 40),
     "audit details": schemas._details,
-    "duration": quietly(lambda text: cli.Duration().convert(text, None, None), click.ClickException),
+    "duration": quietly(lambda text: keys.Duration().convert(text, None, None), click.ClickException),
     "prefix setting": quietly(settings._prefix, StartupError),
     "whole number": quietly(
         lambda text: settings._whole_number({"KEYHOOK_X": text}, "KEYHOOK_X", range(9)), StartupError

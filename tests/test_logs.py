@@ -13,8 +13,8 @@ from urllib.parse import quote
 import pytest
 from conftest import FLASK_RUN, SERVE
 
-import credentials
-from logs import loggable, one_word
+from formats import credentials
+from observability.logs import loggable, one_word
 
 LINE = re.compile(
     r"(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) INFO (?P<method>\S+) (?P<path>\S+) (?P<status>\d{3}) "

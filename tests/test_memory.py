@@ -10,9 +10,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from memory import Memory, weight
-from principal import Origin, Principal
-from tokens import make_token
+from identity.principal import Origin, Principal
+from identity.tokens import make_token
+from keys.bounded_cache import Memory, weight
 
 MB = 1024 * 1024
 LONG_SCOPES = [f"{number:02d}{'x' * 62}" for number in range(50)]

@@ -15,9 +15,9 @@ from conftest import FLASK_RUN, SERVE, Server, missing, running
 from flask import Flask
 from test_startup import CREATE, LONG, TOKEN, made, run
 
-from cli import login_name
-from fingerprint import FACT, fingerprint
-from storage import connect
+from cli.keys import login_name
+from runtime.secret_fingerprint import FACT, fingerprint
+from storage.sqlite.database import connect
 
 OTHER = "another-secret-of-32-bytes-for-tests"
 ANOTHER_AT_THE_START = "the secret that signs tokens is another than before"

@@ -18,12 +18,12 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 import auth
-import credentials
 import errors
-import openapi
-import payload
 import schemas
+from api import openapi
 from app import create_app
+from formats import credentials
+from web import contract
 
 METHODS = ("delete", "get", "patch", "post", "put")
 END = "2099-01-01T00:00:00Z"
@@ -126,8 +126,8 @@ class Scene:
 
     def payload_too_large(self, operation: Operation) -> Any:
         if operation.id == "introspect":
-            return self.send(operation, data={"token": "x" * payload.MAX_BODY})
-        return self.send(operation, json={"description": "x" * payload.MAX_BODY})
+            return self.send(operation, data={"token": "x" * contract.MAX_BODY})
+        return self.send(operation, json={"description": "x" * contract.MAX_BODY})
 
     def unsupported_media_type(self, operation: Operation) -> Any:
         return self.send(operation, json=None, data="x", headers={"Content-Type": "text/plain"})
@@ -258,7 +258,7 @@ def test_every_route_is_documented(app: Flask) -> None:
 
 def test_a_new_route_needs_a_description(app: Flask) -> None:
     @auth.public
-    @payload.answers(200, schemas.Health)
+    @contract.answers(200, schemas.Health)
     def surprise() -> None:
         """Surprise."""
 

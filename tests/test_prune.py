@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from test_life import ago, move, names
 
-import keyring
+from keys import tenant_keys
 from models import now
 
 
@@ -134,7 +134,7 @@ def test_more_than_one_statement_holds_is_one_transaction_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
     batch: int,
 ) -> None:
-    monkeypatch.setattr(keyring, "BATCH", batch)
+    monkeypatch.setattr(tenant_keys, "BATCH", batch)
     parent = mint("k0")
     for number in range(1, 7):
         parent = mint(f"k{number}", by=parent)
@@ -159,9 +159,9 @@ def test_a_key_that_was_given_more_time_meanwhile_stays(
     mint("k")
     move(app, "k", expires_at=ago(days=31))
     with app.app_context():
-        import cli
+        from cli import keys
 
-        ring = cli.operator("default")
+        ring = keys.operator("default")
     found = ring.expired(now())
     monkeypatch.setattr(ring, "expired", lambda before: found)
     move(app, "k", expires_at="2099-01-01T00:00:00.000000Z")

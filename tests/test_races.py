@@ -15,10 +15,10 @@ import pytest
 from conftest import SERVE, Server
 from flask import Flask
 
-import http_server
 from errors import DatabaseUnavailable
-from tokens import make_token
-from write_queue import SLOW_DISK, STALLED, WAITING, WriteQueue
+from identity.tokens import make_token
+from serving import server
+from storage.sqlite.write_queue import SLOW_DISK, STALLED, WAITING, WriteQueue
 
 THREADS = 32
 
@@ -364,7 +364,7 @@ def test_a_turn_that_comes_to_nobody_is_passed_on() -> None:
 
 
 def test_what_waits_leaves_room_for_checks() -> None:
-    assert http_server.THREADS / 2 >= WAITING
+    assert server.THREADS / 2 >= WAITING
 
 
 def test_a_file_that_is_lost_during_a_change_is_no_success(app: Flask, data_dir: Path) -> None:

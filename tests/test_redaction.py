@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-import credentials
+from formats import credentials
 
 ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
 SECRET = "Zk3vQ9xT1bLr7WmYc5HsN0dJpE8uGaXf2VoKi6RtBqM"

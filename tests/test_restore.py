@@ -29,9 +29,9 @@ from test_startup import (
 )
 
 from app import DEFAULTS
-from bootstrap import alone_in, prepared
-from restore import put_in_place
-from settings import load
+from cli.restore import put_in_place
+from runtime.settings import load
+from runtime.startup import alone_in, prepared
 
 RESTORE = [sys.executable, "-m", "flask", "restore"]
 LIST = [sys.executable, "-m", "flask", "keys", "list"]

@@ -15,7 +15,7 @@ from conftest import FLASK_RUN, SERVE, Server, missing, running
 from raw_http import Connection
 from test_startup import run
 
-from strict_http import HEAD_TIMEOUT, MAX_HEAD
+from serving.strict_http import HEAD_TIMEOUT, MAX_HEAD
 
 MEGABYTE = b"a" * 1_000_000
 BOTH = pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])

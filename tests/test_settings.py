@@ -11,10 +11,10 @@ import pytest
 from flask import Flask
 from test_startup import BACKUP, CREATE, LONG, TOKEN, assert_refused, run
 
-import first_key
 from app import DEFAULTS, create_app
+from cli import first_key
 from errors import StartupError
-from settings import GUESSABLE, is_guessable, load
+from runtime.settings import GUESSABLE, is_guessable, load
 
 GOOD = {
     "DATA_DIR": "{tmp}/data",

@@ -24,8 +24,8 @@ from sqlalchemy import create_engine, make_url
 import models
 from app import create_app
 from errors import StartupError
-from storage import connect
-from tokens import make_token
+from identity.tokens import make_token
+from storage.sqlite.database import connect
 
 CREATE = [sys.executable, "-m", "flask", "keys", "create"]
 TOKEN = [sys.executable, "-m", "flask", "token"]
@@ -329,9 +329,7 @@ def test_a_relative_data_directory_is_seen_from_the_working_directory(tmp_path: 
 
 def test_without_a_setting_the_data_lies_beside_the_program(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
-    shutil.copytree(ROOT / "migrations", checkout / "migrations")
-    for source in ROOT.glob("*.py"):
-        shutil.copy(source, checkout)
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__", "instance", "tests", "bench"))
     command = [*CREATE[:3], "--app", str(checkout / "app.py"), *CREATE[3:], "first"]
     done = run(command, tmp_path, PYTHONPATH=checkout)
     assert (done.returncode, done.stderr) == (0, made(checkout / "instance"))

@@ -18,10 +18,10 @@ from sqlalchemy import create_engine
 from test_prefix import under
 from test_startup import CREATE, run
 
-import bootstrap
-import credentials
 import models
 from errors import StartupError
+from formats import credentials
+from runtime import startup
 
 NEXT = """
 import sqlalchemy as sa
@@ -51,8 +51,8 @@ def tomorrow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str],
         migrations = shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
         new = migrations / "versions" / "9999_note.py"
         new.write_text(NEXT.format(newest=models.SCHEMA, statement=statement))
-        monkeypatch.setattr(bootstrap, "MIGRATIONS", migrations)
-        monkeypatch.setattr(bootstrap, "SCHEMA", "9999")
+        monkeypatch.setattr(startup, "MIGRATIONS", migrations)
+        monkeypatch.setattr(startup, "SCHEMA", "9999")
 
     return migrate
 

@@ -1,0 +1,65 @@
+"""What a proxy asks of the gate, in the query of /v0/auth. One word that is misspelt lets nobody in."""
+
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from errors import UnknownDemand
+from formats.credentials import redact
+
+REPEATABLE = ("scope", "role", "tenant")
+ONCE = ("challenge", "preflight", "key_param")
+WORDS = {"challenge": "basic", "preflight": "pass"}  # the only value that each takes
+MAX_TOLD = 200  # characters of a name that a refusal repeats
+_SHORT = 512  # characters of a query that is remembered
+_NOT_TEXT = "\ufffd"  # what bytes that are no UTF-8 are read as
+
+
+class Demands(NamedTuple):
+    """Every scope and role is needed, and one of the tenants; `key_param` is empty where the URI may bring no key."""
+
+    scopes: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
+    basic: bool = False
+    preflight: bool = False
+    key_param: str = ""
+
+
+NONE = Demands()
+
+
+def read_demands(query: str) -> Demands:
+    """Raises UnknownDemand for a parameter that is not listed, and for a value that makes no sense.
+
+    A scope or a role that nobody could have is no such value: it is refused as one that is missing.
+    """
+    if not query:
+        return NONE
+    return _remembered(query) if len(query) <= _SHORT else _read(query)
+
+
+def _read(query: str) -> Demands:
+    given: dict[str, list[str]] = {name: [] for name in REPEATABLE + ONCE}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in given or not _makes_sense(name, value) or (name in ONCE and given[name]):
+            raise UnknownDemand(redact(name[:MAX_TOLD]))
+        given[name].append(value)
+    return Demands(
+        scopes=tuple(given["scope"]),
+        roles=tuple(given["role"]),
+        tenants=tuple(given["tenant"]),
+        basic=bool(given["challenge"]),
+        preflight=bool(given["preflight"]),
+        key_param="".join(given["key_param"]),
+    )
+
+
+# A proxy asks the same thing every time. At most half a megabyte: 128 times what 512 characters can ask.
+_remembered = lru_cache(maxsize=128)(_read)
+
+
+def _makes_sense(name: str, value: str) -> bool:
+    if name in WORDS:
+        return value == WORDS[name]
+    return name in ("scope", "role") or (value != "" and _NOT_TEXT not in value)

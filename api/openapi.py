@@ -1,0 +1,311 @@
+"""/openapi.json: derived from the routes, their contracts and the schemas that run.
+
+Nothing is written twice: a decorator that checks a request is what documents it. What stands here is only what code
+cannot say: prose, the names of tags, one sample of each refusal.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from inspect import cleandoc
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Flask, Response, current_app
+from marshmallow import Schema, fields
+from werkzeug.routing import Rule
+
+import errors
+from auth import public
+from errors import KeyhookError
+from identity.principal import ROLES
+from schemas import EXAMPLE_ID, CreateKey, Document, Error, InvalidRequestError, NoParameters
+from web.contract import Contract, json_answer, mount_path, promises, takes_query
+from web.fields import Flag, Timestamp, WholeNumber
+
+if TYPE_CHECKING:
+    from apispec import APISpec
+
+bp = Blueprint("openapi", __name__)
+
+UNDOCUMENTED = ("docs.docs_page", "docs.docs_asset")  # for people, not for programs
+EXTENSION = "keyhook-openapi"
+
+ABOUT = """
+Mints API keys and answers, fast, whether a key is good.
+
+Every refusal has the same three members: `message` for people, `error_code` for programs, `details` whose members
+depend on the code. Beside what each operation lists, any request can meet `NotFound` (404: no such route),
+`MethodNotAllowed` (405, with an `Allow` header), `BadRequest` (400: not HTTP as it should be) and
+`InternalServerError` (500: a fault of the service, told to its log alone).
+
+Timestamps are RFC 3339 in UTC with a `Z`. A member or a query parameter that is not listed is refused; only
+`/v0/introspect` lets other members of its form pass. New error codes may come.
+"""
+
+TAGS = {
+    "keys": "Mint, show, change, rotate and delete API keys.",
+    "gate": "Ask whether a credential is good: for reverse proxies and resource servers.",
+    "audit": "What was done to the keys, by whom.",
+    "service": "The service itself.",
+}
+TAG_OF = {
+    "/v0/api_keys": "keys",
+    "/v0/api_keys/{name}": "keys",
+    "/v0/api_keys/{name}/rotate": "keys",
+    "/v0/auth": "gate",
+    "/v0/introspect": "gate",
+    "/v0/audit": "audit",
+    "/healthz": "service",
+    "/openapi.json": "service",
+}
+
+SECURITY_SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, or a JWT that `flask token` made.",
+    },
+    "api_key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "An API key or a JWT; read by `/v0/auth` alone, and before `Authorization`.",
+    },
+    "basic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "An API key or a JWT as the password, or as the user name beside an empty one; read by "
+        "`/v0/auth` alone.",
+    },
+}
+
+_TEXT = {"type": "string"}
+# What the answers carry: a description, a schema, and whether it is always there.
+HEADERS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "X-Request-ID": (
+        "The request's own, if it is 1 to 128 of `[A-Za-z0-9._-]` and no credential, else a new one.",
+        {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+        True,
+    ),
+    "Cache-Control": ("`no-store`: what is answered is for this caller and this moment.", _TEXT, True),
+    "Keyhook-Key-Expires": (
+        "When the caller's own key ends, if it does.",
+        {"type": "string", "format": "date-time"},
+        False,
+    ),
+    "Location": ("The key's own resource.", {"type": "string", "format": "uri-reference"}, True),
+    "Link": ('The next page, as `<...>; rel="next"`; absent on the last (RFC 8288).', _TEXT, False),
+    "Allow": ("The methods of this route, a comma between each two.", _TEXT, True),
+    "WWW-Authenticate": (
+        "A `Bearer` challenge (RFC 6750 section 3), always with a 401; with `?challenge=basic` before it, on a line of "
+        "its own, a `Basic` one.",
+        _TEXT,
+        False,
+    ),
+    "Retry-After": ("When to try again, in seconds.", {"type": "integer", "minimum": 0}, True),
+    "Remote-User": ("The owner.", _TEXT, True),
+    "Remote-Groups": ("The scopes, a comma between each two.", _TEXT, True),
+    "Keyhook-Key-Id": ("The id of the key; empty for a JWT.", _TEXT, True),
+    "Keyhook-Key-Name": ("The name of the key, percent-encoded; empty for a JWT.", _TEXT, True),
+    "Keyhook-Role": ("The role; empty for a preflight.", {"type": "string", "enum": [*ROLES, ""]}, True),
+    "Keyhook-Tenant": ("The tenant, percent-encoded.", _TEXT, True),
+}
+COMMON_HEADERS = {"X-Request-ID", "Cache-Control"}
+PATH_PARAMETERS: dict[str, fields.Field[Any]] = {"name": CreateKey().fields["name"]}
+FROM_QUERY = (WholeNumber, Flag)
+ERROR_SCHEMAS: dict[type[KeyhookError], type[Schema]] = {errors.InvalidRequest: InvalidRequestError}
+
+
+@bp.get("/openapi.json")
+@public
+@takes_query(NoParameters)
+@promises(200, Document)
+def openapi_json() -> Response:
+    """Describe this service (OpenAPI 3.1)."""
+    known = current_app.extensions
+    if EXTENSION not in known:
+        known[EXTENSION] = document(current_app)
+    here = {**known[EXTENSION], "servers": [{"url": mount_path() or "/"}]}  # one application may have several mounts
+    return json_answer(here)
+
+
+def document(app: Flask) -> dict[str, Any]:
+    """The OpenAPI document of an application, without the views of the program around, which have no contract.
+
+    Raises LookupError, ValueError or AttributeError for a route or a header that nobody has described.
+    """
+    spec, converter = _empty()
+    for rule in app.url_map.iter_rules():
+        view: Any = app.view_functions.get(rule.endpoint)
+        if hasattr(view, "contract") and rule.endpoint not in UNDOCUMENTED:
+            path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+            if view.contract.form:
+                _add_form(spec, view.contract.form)
+            parameters = [_path_parameter(converter, name) for name in sorted(rule.arguments)]
+            operation = _operation(path, rule, view, view.contract)
+            spec.path(path, parameters=parameters, operations=dict.fromkeys(_methods(rule), operation))
+    return spec.to_dict()
+
+
+def refusals(rule: Rule, access: str, promise: Contract) -> list[type[KeyhookError]]:
+    """How a route can fail: by its decorators, by its path, by its own word and by a database that is gone."""
+    found = [*promise.failures]
+    if access != "public":
+        found.append(errors.AuthenticationFailed)
+    if ROLES.get(access, 0) > min(ROLES.values()):
+        found.append(errors.InsufficientPermissions)
+    if rule.arguments:
+        found.append(errors.NotFound)  # a name with a slash in it
+    if not rule.endpoint.startswith(f"{bp.name}."):
+        found.append(errors.DatabaseUnavailable)
+    return sorted(set(found), key=lambda error: (error.status, error.code()))
+
+
+def sample(error: type[KeyhookError], access: str = "public") -> KeyhookError:
+    """The refusal as the document shows it. `access` is the role that the route needs."""
+    samples: dict[type[KeyhookError], Callable[[], KeyhookError]] = {
+        errors.AuthenticationFailed: lambda: errors.AuthenticationFailed("", sent=False),
+        errors.InsufficientPermissions: lambda: errors.InsufficientPermissions(
+            required=access if access in ROLES else "write", actual="read"
+        ),
+        errors.InsufficientScope: lambda: errors.InsufficientScope(
+            required=["photos:read", "photos:write"], missing=["photos:write"]
+        ),
+        errors.TenantNotAllowed: lambda: errors.TenantNotAllowed("lab"),
+        errors.UnknownDemand: lambda: errors.UnknownDemand("scopes"),
+        errors.ScopeExceedsCreator: lambda: errors.ScopeExceedsCreator(
+            requested=["photos:write"], creator=["photos:read"]
+        ),
+        errors.ExpiryExceedsCreator: lambda: errors.ExpiryExceedsCreator(
+            requested=None, creator="2099-01-01T00:00:00Z"
+        ),
+        errors.ValidationError: lambda: errors.ValidationError({"expires": ["Unknown field."]}),
+        errors.InvalidRequest: lambda: errors.InvalidRequest({"token": ["Missing data for required field."]}),
+        errors.UnknownApiKey: lambda: errors.UnknownApiKey("laptop"),
+        errors.UnknownApiKeyId: lambda: errors.UnknownApiKeyId(EXAMPLE_ID),
+        errors.DatabaseUnavailable: lambda: errors.DatabaseUnavailable(""),
+    }
+    return samples[error]() if error in samples else error()
+
+
+def _empty() -> "tuple[APISpec, Any]":
+    # Imported here for the sake of the start: most processes never show the document.
+    from apispec import APISpec
+    from apispec.ext.marshmallow import MarshmallowPlugin
+
+    plugin: Any = MarshmallowPlugin()
+    spec = APISpec(
+        title="Keyhook",
+        version="v0",
+        openapi_version="3.1.0",
+        info={"description": cleandoc(ABOUT), "license": {"name": "MIT", "identifier": "MIT"}},
+        servers=[{"url": "/"}],
+        tags=[{"name": tag, "description": text} for tag, text in TAGS.items()],
+        plugins=[plugin],
+    )
+    plugin.converter.map_to_openapi_type(Timestamp, "string", "date-time")
+    plugin.converter.add_attribute_function(_fit_property)
+    for name, scheme in SECURITY_SCHEMES.items():
+        spec.components.security_scheme(name, scheme)
+    for name, (text, schema, always) in HEADERS.items():
+        spec.components.header(name, {"description": text, "schema": schema, "required": always})
+    return spec, plugin.converter
+
+
+def _add_form(spec: "APISpec", form: Schema) -> None:
+    """Other members of a form are let pass; as texts, since a list would be a member given twice."""
+    spec.components.schema(type(form).__name__, {"additionalProperties": {"type": "string"}}, schema=form)
+
+
+def _fit_property(self: Any, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
+    """What apispec does not see: the schema behind a function's value, and that what comes in and what goes out are two
+    schemas. Only a query shows defaults: of a body, generators take a member with a default for one that must be sent.
+
+    A pattern in a JSON Schema is one of ECMA 262, which has no \\Z; its $ is the end and nothing else.
+    """
+    ret.pop("readOnly", None)
+    if ret.get("default") is None or not isinstance(field, FROM_QUERY):
+        ret.pop("default", None)
+    if "pattern" in ret:
+        ret["pattern"] = ret["pattern"].replace(r"\Z", "$")
+    shown = field.metadata.get("schema")
+    return self.resolve_nested_schema(shown) if shown else {}
+
+
+def _path_parameter(converter: Any, name: str) -> dict[str, Any]:
+    schema = converter.field2property(PATH_PARAMETERS[name])
+    return {"in": "path", "name": name, "required": True, "description": schema.pop("description"), "schema": schema}
+
+
+def _methods(rule: Rule) -> list[str]:
+    """A rule for any method is shown as a GET; HEAD comes with every GET."""
+    return sorted(method.lower() for method in (rule.methods or {"GET"}) - {"HEAD", "OPTIONS"})
+
+
+def _operation(path: str, rule: Rule, view: Any, promise: Contract) -> dict[str, Any]:
+    summary, _, rest = cleandoc(view.__doc__).partition("\n\n")
+    security = _security(view.access, promise)
+    common = COMMON_HEADERS | {"Keyhook-Key-Expires"} if security else COMMON_HEADERS
+    failures = _by_status(sample(error, view.access) for error in refusals(rule, view.access, promise))
+    operation: dict[str, Any] = {
+        "operationId": view.__name__,
+        "tags": [TAG_OF[path]],
+        "summary": " ".join(summary.replace("`", "").split()).removesuffix("."),
+        "security": security,
+        "responses": {
+            **_successes(promise, common),
+            **{str(status): _failure(found, common) for status, found in failures.items()},
+        },
+    }
+    if rest:
+        operation["description"] = rest
+    if promise.query and promise.query.fields:
+        operation["parameters"] = [{"in": "query", "schema": promise.query}]
+    if promise.body or promise.form:
+        media_type = "application/json" if promise.body else "application/x-www-form-urlencoded"
+        content = {media_type: {"schema": promise.body or promise.form}}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _security(access: str, promise: Contract) -> list[dict[str, list[str]]]:
+    """A public view that can still refuse a credential is the gate, which reads it in more ways than one."""
+    if access != "public":
+        return [{"bearer": []}]
+    return [{"api_key": []}, {"bearer": []}, {"basic": []}] if errors.AuthenticationFailed in promise.failures else []
+
+
+def _by_status(samples: Iterable[KeyhookError]) -> dict[int, list[KeyhookError]]:
+    found: dict[int, list[KeyhookError]] = defaultdict(list)
+    for error in samples:
+        found[error.status].append(error)
+    return found
+
+
+def _successes(promise: Contract, common: set[str]) -> dict[str, Any]:
+    """What the view answers, and for one that can be tried without effect what it answers then."""
+    done: dict[str, Any] = {"description": "Done", "headers": _header_refs(common.union(promise.headers))}
+    if promise.answer:
+        done["content"] = {"application/json": {"schema": promise.answer}}
+    if promise.preview is None:
+        return {str(promise.status): done}
+    content = {"application/json": {"schema": promise.preview}}
+    tried = {"description": "With `dry_run`: what would go", "headers": _header_refs(common), "content": content}
+    return {str(promise.status): done, "200": tried}
+
+
+def _failure(samples: list[KeyhookError], common: set[str]) -> dict[str, Any]:
+    schemas = {ERROR_SCHEMAS.get(type(error), Error) for error in samples}
+    if len(schemas) > 1:
+        raise LookupError(f"one status, several shapes: {schemas}")
+    examples = {error.code(): {"value": error.body()} for error in samples}
+    return {
+        "description": "; ".join(f"`{error.code()}`: {error.message}" for error in samples),
+        "headers": _header_refs(common.union(*(error.headers.keys() for error in samples))),
+        "content": {"application/json": {"schema": schemas.pop(), "examples": examples}},
+    }
+
+
+def _header_refs(names: set[str]) -> dict[str, Any]:
+    ordered = sorted(names, key=list(HEADERS).index)
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in ordered}

@@ -1,0 +1,75 @@
+"""What a server without keys says on the terminal: how to make the first one."""
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import click
+from flask import Flask
+from sqlalchemy import select
+
+from models import api_keys
+from runtime.state import service
+
+SETTINGS = ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL", "KEYHOOK_KEY_PREFIX", "KEYHOOK_BCRYPT_ROUNDS")  # of commands
+
+HEAD = """
+There are no keys yet. To make the first one, in another terminal{secret}:
+"""
+OVER_HTTP = """
+  TOKEN=$({flask} token)
+  curl -X POST http://{address}/v0/api_keys \\
+       -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
+       -d '{{"name": "laptop"}}'
+
+or without the server:
+"""
+WITHOUT_THE_SERVER = """
+  {flask} keys create laptop
+"""
+
+
+def say_how(app: Flask, address: str = "") -> None:
+    """Silent under every command but those that serve, and once there is a key.
+
+    `address` is where the service listens; `flask run` has it in its options, other servers do not tell.
+    """
+    context = click.get_current_context(silent=True)
+    if context is not None and not address:
+        if context.info_name != "run":
+            return
+        address = reachable(context.params["host"], context.params["port"])
+    with app.app_context():
+        if service().storage.first(select(api_keys.c.seq).limit(1)) is not None:
+            return
+    text = HEAD + (OVER_HTTP if address else "") + WITHOUT_THE_SERVER
+    hidden = [name for name in ("KEYHOOK_SECRET_KEY", *SETTINGS) if name in os.environ and not _is_shown(name)]
+    secret = f" (with the same {' and '.join(hidden)})" if hidden else ""
+    click.echo(text.format(flask=_flask_command(), address=address, secret=secret), err=True)
+
+
+def reachable(host: str, port: int) -> str:
+    """What to call a server that listens there."""
+    host = f"[{host}]" if ":" in host else host
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  (any address is none to call)
+    return f"{host}:{port}"
+
+
+def _flask_command() -> str:
+    """How the reader would call the command line of this very service, from the same directory."""
+    program = sys.argv[0] if os.path.basename(sys.argv[0]) == "flask" else str(Path(sys.executable).with_name("flask"))
+    if program == shutil.which("flask"):
+        program = "flask"
+    elif Path(program).is_relative_to(Path.cwd()):
+        program = str(Path(program).relative_to(Path.cwd()))
+    given = [f"{name}={shlex.quote(os.environ[name])}" for name in SETTINGS if name in os.environ and _is_shown(name)]
+    here = Path(__file__).parent.parent / "app.py"
+    elsewhere = [] if here.parent == Path.cwd() else ["--app", shlex.quote(str(here))]
+    return " ".join([*given, shlex.quote(program), *elsewhere])
+
+
+def _is_shown(name: str) -> bool:
+    """Whether a setting may stand in a log: not a secret, nor a URL of a server, which may hold a password anywhere."""
+    return name in SETTINGS and (name != "KEYHOOK_DATABASE_URL" or os.environ[name].startswith("sqlite"))

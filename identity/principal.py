@@ -1,0 +1,77 @@
+"""Who a request comes from and what they may do; the one home of "nothing escalates"."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from errors import (
+    ExpiryExceedsCreator,
+    InsufficientPermissions,
+    InsufficientScope,
+    ScopeExceedsCreator,
+    TenantNotAllowed,
+)
+from formats.credentials import redact, redact_values
+from models import wire_time
+
+ROLES: dict[str, int] = {"read": 1, "write": 2, "admin": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an acting key has, and so the most that it can give. `expires_at` None: it never expires."""
+
+    scopes: frozenset[str]
+    expires_at: str | None
+
+    def require_within(self, scopes: Iterable[str], expires_at: str | None) -> None:
+        """Raises ScopeExceedsCreator or ExpiryExceedsCreator unless a key with these fits inside."""
+        requested = list(scopes)
+        if not self.scopes.issuperset(requested):
+            raise ScopeExceedsCreator(requested=redact_values(requested), creator=redact_values(sorted(self.scopes)))
+        if self.expires_at is not None and (expires_at is None or expires_at > self.expires_at):
+            raise ExpiryExceedsCreator(requested=wire_time(expires_at), creator=wire_time(self.expires_at))
+
+
+class Principal(NamedTuple):
+    """The holder of a credential that was found good.
+
+    `expires_at` is when the credential ends: for a secret in its grace, the end of that if it comes first. `scopes` is
+    empty for people, who have none; `secret_hash` is the stored hash that the secret of a key matched.
+    """
+
+    kind: Literal["api_key", "jwt", "cli"]
+    tenant: str
+    owner: str
+    role: str
+    scopes: tuple[str, ...] = ()
+    key_id: str | None = None
+    key_name: str | None = None
+    expires_at: str | None = None
+    issued_at: str | None = None
+    secret_hash: str | None = None
+
+    def require_role(self, required: str) -> None:
+        """Raises InsufficientPermissions. A role that nobody knows is one that nobody has."""
+        if ROLES.get(required, len(ROLES) + 1) > ROLES[self.role]:
+            raise InsufficientPermissions(required=redact(required), actual=self.role)
+
+    def require_tenant(self, allowed: Iterable[str]) -> None:
+        """Raises TenantNotAllowed unless the principal is of one of these."""
+        if self.tenant not in allowed:
+            raise TenantNotAllowed(redact(self.tenant))
+
+    def require_scopes(self, required: Iterable[str]) -> None:
+        """Raises InsufficientScope unless the principal has every one."""
+        missing = [scope for scope in required if scope not in self.scopes]
+        if missing:
+            # Words from a query: one of them may be a credential.
+            raise InsufficientScope(required=redact_values(required), missing=redact_values(missing))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from, for the audit: both None on the command line."""
+
+    ip: str | None = None
+    request_id: str | None = None

@@ -1,0 +1,115 @@
+"""Tokens for people: JWTs (RFC 7519) that only this service makes, and only this service reads."""
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+
+from errors import AuthenticationFailed, MalformedBody
+from formats.strict_json import parse_object
+from identity.principal import ROLES, Principal
+from models import timestamp
+
+ALGORITHM = "HS256"
+ISSUER = AUDIENCE = "keyhook"
+COMPACT = re.compile(r"([\w-]+)\.([\w-]+)\.([\w-]+)", re.ASCII)  # base64url without padding (RFC 7515 section 2)
+LEEWAY = 60  # seconds that a clock elsewhere may be ahead (`iat`, `nbf`); `exp` is taken as it is
+
+
+def make_token(secret: bytes, owner: str, role: str, tenant: str, lifetime: timedelta) -> str:
+    """A JWT for a person (RFC 7519)."""
+    issued = datetime.now(UTC)
+    claims = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": owner,
+        "iat": issued,
+        "exp": issued + lifetime,
+        "role": role,
+        "tenant": tenant,
+    }
+    return jwt.encode(claims, secret, algorithm=ALGORITHM)
+
+
+def read_token(token: str, secret: bytes) -> Principal:
+    """Who a JWT speaks for, checked as RFC 8725 asks: one algorithm, required claims, no header ever followed.
+
+    A token has one text, and each of its members one value. Raises AuthenticationFailed.
+    """
+    parts = COMPACT.fullmatch(token)
+    if parts is None:
+        raise AuthenticationFailed("bad token: not written like one")
+    try:
+        signature = jwt.decode_complete(
+            token,
+            secret,
+            algorithms=[ALGORITHM],
+            audience=AUDIENCE,
+            issuer=ISSUER,
+            leeway=LEEWAY,
+            options={"require": ["exp", "iat", "iss", "aud", "sub"]},
+        )["signature"]
+        if urlsafe_b64encode(signature).rstrip(b"=").decode() != parts[3]:
+            raise AuthenticationFailed("bad token: another text of its signature")
+        _require_type(_strictly(parts[1]))
+        return _person(_strictly(parts[2]))
+    except MalformedBody:
+        raise AuthenticationFailed("bad token: no strict JSON") from None
+    except jwt.ExpiredSignatureError:
+        raise expired_token() from None
+    except jwt.InvalidTokenError as error:
+        raise AuthenticationFailed(f"bad token: {type(error).__name__}") from None
+    except (ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
+        # A hostile header or claim that the library does not expect, such as one nested too deep.
+        raise AuthenticationFailed(f"bad token: {type(error).__name__}") from None
+
+
+def expired_token() -> AuthenticationFailed:
+    return AuthenticationFailed("expired token", told="The token has expired")
+
+
+def _strictly(part: str) -> dict[str, Any]:
+    """What the library has read, read again: it takes the last of two members, and other encodings than UTF-8."""
+    return parse_object(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def _require_type(header: dict[str, Any]) -> None:
+    """`typ`, when there is one (RFC 8725 section 3.11): another kind of token under this secret is none of ours."""
+    if str(header.get("typ", "JWT")).upper() != "JWT":
+        raise AuthenticationFailed("bad token: another type")
+
+
+def _person(claims: dict[str, Any]) -> Principal:
+    sub, role, tenant = _text(claims, "sub"), _text(claims, "role"), _text({"tenant": "default", **claims}, "tenant")
+    if role not in ROLES:
+        raise AuthenticationFailed("bad token: unknown role")
+    expires, issued = _moment(claims, "exp"), _moment(claims, "iat")
+    if expires <= datetime.now(UTC):
+        raise expired_token()
+    return Principal(
+        kind="jwt",
+        tenant=tenant,
+        owner=sub,
+        role=role,
+        expires_at=timestamp(expires),
+        issued_at=timestamp(issued),
+    )
+
+
+def _text(claims: dict[str, Any], claim: str) -> str:
+    value = claims.get(claim)
+    if not isinstance(value, str) or not value:
+        raise AuthenticationFailed(f"bad token: {claim} is empty or no string")
+    if "\0" in value:
+        raise AuthenticationFailed(f"bad token: {claim} holds U+0000")
+    return value
+
+
+def _moment(claims: dict[str, Any], claim: str) -> datetime:
+    """A NumericDate (RFC 7519 section 2), which is a number and not its text."""
+    value = claims[claim]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise AuthenticationFailed(f"bad token: {claim} is no number")
+    return datetime.fromtimestamp(value, UTC)

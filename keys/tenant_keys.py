@@ -1,0 +1,315 @@
+"""All that can be done with the keys of one tenant, by one actor. The API and the command line call the same methods.
+
+A Keyring is bound to a tenant when it is made and every statement starts from `_mine` or carries the tenant, so no view
+can forget it. A change, its limits and its audit entry are one transaction: what the actor may do is read again inside
+it, under the write lock, so a key that was disabled, lowered, rotated away or deleted meanwhile changes nothing more.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, select, update
+from sqlalchemy.exc import IntegrityError
+
+from errors import AuthenticationFailed, DuplicateName, InsufficientPermissions, UnknownApiKey, UnknownApiKeyId
+from formats.credentials import redact, redact_values
+from identity.principal import Limits, Origin, Principal
+from keys import verification
+from keys.lineage import family, forget, forget_all, key_ids
+from keys.verification import Keys
+from models import api_keys, audit_entries, is_contained, lineage, now, status, timestamp
+from storage.sqlite.database import Insert, Storage
+
+BATCH = 10_000  # ids in one statement: a database takes so many and not all
+
+_NEW_KEY = Insert(
+    api_keys,
+    default=[
+        *("seq", "last_used_at", "last_used_ip", "disabled", "disabled_by"),
+        *("previous_hash", "previous_until", "previous_prefix"),
+    ],
+)
+_NEW_LINK = Insert(lineage)
+_NEW_ENTRY = Insert(audit_entries, default=["id"])
+_ACTING_KEY = select(api_keys).where(api_keys.c.id == bindparam("key_id"))
+
+
+class Minted(NamedTuple):
+    """A key with its secret: the only moment at which both are in one place."""
+
+    api_key: str
+    id: str
+    name: str
+
+
+class Page(NamedTuple):
+    """Rows, and the cursor of the next page or None when these are the last."""
+
+    rows: Sequence[Row[Any]]
+    next: int | None
+
+
+class Keyring:
+    def __init__(self, storage: Storage, service: Keys, principal: Principal, origin: Origin) -> None:
+        self._storage = storage
+        self._keys = service
+        self._principal = principal
+        self._origin = origin
+        self.tenant = principal.tenant
+
+    @cached_property
+    def _mine(self) -> Select[Any]:
+        return select(api_keys).where(api_keys.c.tenant == self.tenant)
+
+    def page(self, limit: int, after: int) -> Page:
+        """Keys in order of creation, from the one after the cursor; the cursor needs no key to be still there."""
+        rows = self._storage.all(self._mine.where(api_keys.c.seq > after).order_by(api_keys.c.seq).limit(limit + 1))
+        return _page(rows, limit, "seq")
+
+    def get(self, name: str) -> Row[Any]:
+        """Raises UnknownApiKey."""
+        row = self._storage.first(self._mine.where(api_keys.c.name == name))
+        if row is None:
+            raise UnknownApiKey(name)
+        return row
+
+    def create(self, name: str, owner: str | None = None, **given: Any) -> Minted:
+        """Mints a key; `given` are `role, scopes, description, expires_at`, each with its default when left out.
+
+        Raises DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed when the acting key has
+        ended meanwhile.
+        """
+        key_id, secret = (
+            verification.new_id(),
+            self._keys.new_secret(),
+        )  # before the turn, since bcrypt may be set to be slow
+        with self._change() as (tx, limits):
+            row = {
+                "id": key_id,
+                "tenant": self.tenant,
+                "name": name,
+                "role": given.get("role", "write"),
+                "scopes": " ".join(given.get("scopes", ())),
+                "description": given.get("description", ""),
+                "owner": owner or self._principal.owner,
+                "created_at": now(),
+                "created_by_key": self._principal.key_id,
+                "expires_at": given.get("expires_at", limits.expires_at if limits else None),
+                **secret.kept(key_id),
+            }
+            if limits:
+                limits.require_within(row["scopes"].split(), row["expires_at"])
+            with _unique_name():
+                _NEW_KEY.run(tx, [row])
+            if self._principal.key_id:
+                _NEW_LINK.run(tx, [{"key_id": key_id, "parent_id": self._principal.key_id}])
+            shown = {member: row[member] for member in ("role", "scopes", "owner", "expires_at", "created_by_key")}
+            self._record(tx, "key.created", [(key_id, name)], {**shown, "scopes": row["scopes"].split()})
+        return Minted(secret.text(key_id), key_id, name)
+
+    def update(self, name: str, changes: dict[str, Any]) -> Row[Any]:
+        """Changes any of `name, description, role, scopes, expires_at, disabled`; returns the key as it is then.
+
+        What a person disabled no key enables again. Raises UnknownApiKey, DuplicateName, InsufficientPermissions,
+        ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
+        """
+        if not changes:
+            return self.get(name)
+        values = dict(changes)
+        if "scopes" in values:
+            values["scopes"] = " ".join(values["scopes"])
+        with self._change() as (tx, limits):
+            before = self._find(tx, name)
+            if "disabled" in values:
+                values["disabled_by"] = self._disabled_by(before, disabled=values["disabled"])
+            if limits and changes != {"disabled": True}:
+                _require_row_within(limits, before)
+                after = {**before._mapping, **values}
+                limits.require_within(after["scopes"].split(), after["expires_at"])
+            changed = {column: value for column, value in values.items() if before._mapping[column] != value}
+            if changed:
+                with _unique_name():
+                    tx.execute(update(api_keys).where(api_keys.c.id == before.id).values(changed))
+                if changed.pop("disabled_by", None):  # a change also where the key was disabled already
+                    changed["disabled"] = True
+                details = {
+                    column: {"from": _shown(column, before._mapping[column]), "to": _shown(column, value)}
+                    for column, value in changed.items()
+                }
+                self._record(tx, "key.updated", [(before.id, values.get("name", before.name))], details)
+            row = tx.execute(self._mine.where(api_keys.c.id == before.id)).one()
+        return row
+
+    def rotate(self, name: str, grace_seconds: int = 0) -> Minted:
+        """A new secret for the same key. The old one works for `grace_seconds` more; an earlier grace ends.
+
+        Raises UnknownApiKey, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
+        """
+        secret = self._keys.new_secret()
+        with self._change() as (tx, limits):
+            row = self._find(tx, name)
+            if limits:
+                _require_row_within(limits, row)
+            until = timestamp(datetime.now(UTC) + timedelta(seconds=grace_seconds)) if grace_seconds else None
+            values = {
+                **secret.kept(row.id),
+                "previous_hash": row.secret_hash if until else None,
+                "previous_prefix": row.prefix if until else None,
+                "previous_until": until,
+            }
+            tx.execute(update(api_keys).where(api_keys.c.id == row.id).values(values))
+            self._record(tx, "key.rotated", [(row.id, row.name)], {"grace_seconds": grace_seconds})
+        return Minted(secret.text(row.id), row.id, row.name)
+
+    def delete(self, name: str | None = None, *, key_id: str | None = None, cascade: bool = False) -> None:
+        """Deletes a key, with `cascade` also all that was minted with it, and with those, in one transaction.
+
+        It is known by its name or by its id; a key that is gone, whose offspring a cascade still reaches, by its id.
+        Raises UnknownApiKey, AuthenticationFailed.
+        """
+        with self._change() as (tx, _):
+            rows = _known(tx.execute(self._doomed(name, key_id, cascade)).all(), name, key_id)
+            root = key_id or next(row.id for row in rows if row.name == name)
+            if cascade:
+                below = select(family(key_ids(root)).c.id)
+                tx.execute(delete(api_keys).where(api_keys.c.id.in_(below)))  # whose tenant is that of the root
+                tx.execute(delete(lineage).where(lineage.c.key_id.in_(below), lineage.c.key_id != root))
+            else:
+                tx.execute(delete(api_keys).where(api_keys.c.id == root))
+            forget(tx, root)
+            offspring = [(row.id, row.name) for row in rows if row.id != root]
+            self._record(tx, "key.deleted", offspring, {"cascade_of": root})
+            self._record(tx, "key.deleted", [(row.id, row.name) for row in rows if row.id == root], None)
+
+    def doomed(
+        self, name: str | None = None, *, key_id: str | None = None, cascade: bool = False
+    ) -> Sequence[Row[Any]]:
+        """What `delete` would delete, in order of creation. Raises UnknownApiKey."""
+        return _known(self._storage.all(self._doomed(name, key_id, cascade)), name, key_id)
+
+    def prune(self, before: str) -> list[str]:
+        """Deletes the keys that expired by that moment, disabled ones too, in one transaction; returns their names.
+
+        They are looked for before the turn, so that it takes as long as what is deleted and not as all that there is.
+        """
+        ids, names = [row.id for row in self.expired(before)], dict[str, str]()
+        with self._change() as (tx, _):
+            for start in range(0, len(ids), BATCH):
+                batch = ids[start : start + BATCH]
+                ended = delete(api_keys).where(api_keys.c.id.in_(batch), api_keys.c.expires_at <= before)
+                names.update((row.id, row.name) for row in tx.execute(ended.returning(api_keys.c.id, api_keys.c.name)))
+                forget_all(tx, batch)
+            pruned = [(key_id, names[key_id]) for key_id in ids if key_id in names]
+            self._record(tx, "key.deleted", pruned, None)
+        return [name for _, name in pruned]
+
+    def expired(self, before: str) -> Sequence[Row[Any]]:
+        """The id and the name of each key that `prune` would delete, in order of creation."""
+        ended = self._mine.where(api_keys.c.expires_at <= before).order_by(api_keys.c.seq)
+        return self._storage.all(ended.with_only_columns(api_keys.c.id, api_keys.c.name))
+
+    def audit(self, limit: int, before: int | None) -> Page:
+        """The tenant's entries, newest first, from the one before the given id."""
+        mine = select(audit_entries).where(audit_entries.c.tenant == self.tenant)
+        if before is not None:
+            mine = mine.where(audit_entries.c.id < before)
+        rows = self._storage.all(mine.order_by(audit_entries.c.id.desc()).limit(limit + 1))
+        return _page(rows, limit, "id")
+
+    @contextmanager
+    def _change(self) -> Iterator[tuple[Connection, Limits | None]]:
+        """A transaction, and the limits of the acting key as they are inside it; None for people, who have none."""
+        with self._storage.write() as tx:
+            yield tx, self._limits(tx)
+
+    def _limits(self, tx: Connection) -> Limits | None:
+        if self._principal.kind != "api_key":
+            return None
+        row = tx.execute(_ACTING_KEY, {"key_id": self._principal.key_id}).first()
+        if row is None or status(row) != "active" or self._principal.secret_hash not in verification.valid_hashes(row):
+            raise AuthenticationFailed("the acting key ended before the change was made", key_id=self._principal.key_id)
+        Principal("api_key", row.tenant, row.owner, row.role).require_role("write")
+        # A secret in its grace gives no longer life than its own, or it could rotate itself out of its end.
+        return Limits(frozenset(row.scopes.split()), verification.ends_at(row, self._principal.secret_hash))
+
+    def _doomed(self, name: str | None, key_id: str | None, cascade: bool) -> Select[Any]:
+        itself = self._mine.where(api_keys.c.name == name if key_id is None else api_keys.c.id == key_id)
+        if not cascade:
+            return itself
+        roots = key_ids(key_id) if key_id is not None else itself.with_only_columns(api_keys.c.id)
+        found, key = family(roots), api_keys.alias()
+        # Not from `_mine`: the index on tenants would lead through all of their keys, under the write lock.
+        mine = select(found.c.id).where(exists().where(key.c.id == found.c.id, key.c.tenant == self.tenant))
+        return select(api_keys).where(api_keys.c.id.in_(mine)).order_by(api_keys.c.seq)
+
+    def _disabled_by(self, row: Row[Any], *, disabled: bool) -> str | None:
+        """By whom a key is disabled from now on. A person takes over from a key, and only a person undoes theirs.
+
+        Raises InsufficientPermissions.
+        """
+        kind = self._principal.kind
+        if not disabled:
+            if kind == "api_key" and is_contained(row):
+                raise InsufficientPermissions(required="jwt", actual=kind)
+            return None
+        stays = row.disabled and (kind == "api_key" or is_contained(row))
+        return row.disabled_by if stays else kind
+
+    def _find(self, tx: Connection, name: str) -> Row[Any]:
+        row = tx.execute(self._mine.where(api_keys.c.name == name)).first()
+        if row is None:
+            raise UnknownApiKey(name)
+        return row
+
+    def _record(self, tx: Connection, action: str, subjects: Iterable[tuple[str, str]], details: Any) -> None:
+        actor = self._principal
+        common = {
+            "tenant": self.tenant,
+            "at": now(),
+            "action": action,
+            "actor_kind": actor.kind,
+            "actor_owner": redact(actor.owner),
+            "actor_key_id": actor.key_id,
+            "actor_key_name": actor.key_name,
+            "ip": self._origin.ip,
+            "request_id": self._origin.request_id,
+            "details": json.dumps(redact_values(details)) if details is not None else None,
+        }
+        _NEW_ENTRY.run(tx, [{**common, "key_id": key_id, "key_name": name} for key_id, name in subjects])
+
+
+@contextmanager
+def _unique_name() -> Iterator[None]:
+    """The unique constraint on the name decides, and its violation is DuplicateName."""
+    try:
+        yield
+    except (IntegrityError, sqlite3.IntegrityError) as error:
+        if "api_keys.name" in str(getattr(error, "orig", error)):
+            raise DuplicateName from None
+        raise
+
+
+def _shown(column: str, value: Any) -> Any:
+    """A value of the table as the wire has it."""
+    return value.split() if column == "scopes" else value
+
+
+def _require_row_within(limits: Limits, row: Row[Any]) -> None:
+    limits.require_within(row.scopes.split(), row.expires_at)
+
+
+def _known(rows: Sequence[Row[Any]], name: str | None, key_id: str | None) -> Sequence[Row[Any]]:
+    """The rows, or UnknownApiKey where there is none."""
+    if rows:
+        return rows
+    raise UnknownApiKey(name or "") if key_id is None else UnknownApiKeyId(key_id)
+
+
+def _page(rows: Sequence[Row[Any]], limit: int, cursor: str) -> Page:
+    shown = rows[:limit]
+    return Page(shown, getattr(shown[-1], cursor) if len(rows) > limit else None)

@@ -1,0 +1,1 @@
+"""The server for a long-running install, and how the service ends."""

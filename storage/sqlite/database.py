@@ -1,0 +1,330 @@
+"""The SQLite file: the one place that opens it, reads it, writes it and notices when it is not itself.
+
+Everything here turns a failing database into `DatabaseUnavailable`; a violated constraint passes through as it is.
+"""
+
+import os
+import secrets
+import sqlite3
+import time
+from collections import deque, namedtuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import quote
+from weakref import WeakSet
+
+from sqlalchemy import Connection, Engine, Executable, Row, Select, Table, insert, pool, text
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+
+from errors import DatabaseUnavailable
+from storage.sqlite.write_queue import BUSY_TIMEOUT, WriteQueue
+
+CHECKPOINT_TIMEOUT = 500  # milliseconds
+HEADER = 100  # bytes of a database file
+# Within it: what every SQLite file begins with, `user_version` and `application_id`.
+MAGIC, STAMP, COUNT = slice(0, 16), slice(60, 64), slice(68, 72)
+MAX_COUNT = 2**31 - 1  # after which the count of changes begins again at 0
+
+T = TypeVar("T")
+_PING = text("SELECT 1 FROM api_keys LIMIT 1")
+
+
+def connect(path: Path | str, mode: str = "rw") -> sqlite3.Connection:
+    """A connection that never creates the file (`mode=rw`) and leaves transactions to the caller."""
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+    )
+    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")  # whoever wrote the file may call no function from within it
+    return connection
+
+
+def stamp(connection: sqlite3.Connection) -> None:
+    """Marks a database as itself, so that another one in its file, or a copy of it, is known for what it is."""
+    connection.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
+
+
+def count_change(connection: sqlite3.Connection) -> None:
+    """Within a transaction: notes in the header that there is one change more.
+
+    So each change writes page 1, which names the database and says which change it is: by that a WAL is known to belong
+    to a file or not (wal.py). SQLite's own counter does not count each transaction in WAL mode.
+    """
+    count = connection.execute("PRAGMA application_id").fetchone()[0]
+    connection.execute(f"PRAGMA application_id = {(count + 1) & MAX_COUNT}")
+
+
+def is_open_here(path: Path) -> bool:
+    """Whether this process has the database open: then nobody may open and close its files past SQLite."""
+    return any(storage.is_at(path) for storage in _open)
+
+
+def engine_options(path: Path) -> dict[str, Any]:
+    """For create_engine. No pool: `Storage` keeps the connections, so that a thread never waits for one."""
+    return {
+        "creator": lambda: connect(path),
+        "poolclass": pool.NullPool,
+        "isolation_level": "AUTOCOMMIT",
+        "hide_parameters": True,  # they hold hashes
+    }
+
+
+class Storage:
+    """One database file, open for as long as the process runs. One instance a file and process."""
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        real = path.resolve()  # SQLite puts the WAL beside the file that a link leads to
+        self._directory, self._file, self._beside = str(real.parent), str(path), (f"{real}-wal", f"{real}-shm")
+        self._real = str(real)
+        self._process = os.getpid()
+        self.engine = engine
+        self._idle: deque[tuple[Connection, sqlite3.Connection]] = deque()  # each with what it is made of
+        self._queue = WriteQueue()
+        self._writer: Connection | None = None
+        self._patience = BUSY_TIMEOUT  # seconds that it waits for a lock
+        # Held to the end: while one connection is open, SQLite never removes the files beside the database, so their
+        # identity is fixed.
+        self._anchor = self.engine.connect()
+        self._anchor.exec_driver_sql("SELECT count(*) FROM api_keys WHERE 0").all()
+        self._identity = self._look()[0]
+        # Never closed while a connection is open: closing any descriptor of the file drops SQLite's POSIX locks.
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._marks = self._read_marks()
+        self._modified = 0
+        self._overwritten = False
+        _open.add(self)
+        self.check_file()
+
+    def close(self) -> None:
+        """Closes everything, and with the last connection of all processes SQLite removes the WAL."""
+        while self._idle:
+            self._idle.pop()[0].close()
+        for connection in (self._writer, self._anchor):
+            if connection is not None:
+                connection.close()
+        os.close(self._descriptor)
+        _open.discard(self)
+
+    def is_at(self, path: Path) -> bool:
+        """Whether the path, or the file that it leads to, is that of this database."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return str(path.resolve()) == self._real
+        return str(path.resolve()) == self._real or (found.st_dev, found.st_ino) == self._identity[:2]
+
+    def first(self, statement: Executable) -> Row[Any] | None:
+        """The first row as of now, or None. Raises DatabaseUnavailable."""
+        return self._read(lambda connection, _: connection.execute(statement).first())
+
+    def look_up(self, lookup: "Lookup", value: str) -> Any:
+        """The row of a Lookup as of now, or None. Raises DatabaseUnavailable."""
+        values = self._read(lambda _, driver: driver.execute(lookup.text, (value,)).fetchone())
+        return values and lookup.make_row(values)
+
+    def all(self, statement: Executable) -> Sequence[Row[Any]]:
+        """Every row as of now. Raises DatabaseUnavailable."""
+        return self._read(lambda connection, _: connection.execute(statement).all())
+
+    def ping(self) -> None:
+        """Raises DatabaseUnavailable unless a table of the database can be read."""
+        self.first(_PING)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that holds SQLite's write lock from its start and is on the disk when it ends.
+
+        Raises DatabaseUnavailable when the turn or the lock does not come in time, the file cannot be written, or it
+        was moved away or replaced before the commit was done.
+        """
+        with self._queue.turn() as deadline, Translated():
+            self.check_writable()
+            connection = self._take_writer(round(max(0.1, deadline - time.monotonic()), 1))
+            try:
+                control(connection, "BEGIN IMMEDIATE")
+                self._queue.has_lock()
+                count_change(driver(connection))
+                yield connection
+                control(connection, "COMMIT")
+            except BaseException as error:
+                self._give_up(connection, broken=isinstance(error, (sqlite3.Error, DBAPIError)))
+                raise
+            self._writer = connection
+            self.check_file()
+
+    def loose_writer(self) -> "LooseWriter":
+        """For what may be lost: see LooseWriter."""
+        return LooseWriter(self)
+
+    def checkpoint(self, mode: str) -> None:
+        """Takes the WAL into the database file. PASSIVE takes what is in nobody's way and waits for nobody; TRUNCATE
+        takes all, waits for others for a moment, and leaves the WAL empty. Raises DatabaseUnavailable."""
+        self.check_writable()
+        with Translated(), closing(self.engine.connect()) as connection:
+            control(connection, f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT}")
+            control(connection, f"PRAGMA wal_checkpoint({mode})")
+
+    def check_file(self) -> None:
+        """Raises DatabaseUnavailable when the path no longer leads to the file that was opened at the start, and in a
+        process that was forked since: SQLite's locks are not inherited, and what it writes without them is lost.
+
+        By `stat`, since opening and closing the file would drop SQLite's locks. Its header is looked at, through a
+        descriptor that stays open, whenever the file was modified: what was written over in place is not ours either,
+        and what the connections still have of it in memory cannot be trusted from then on.
+        """
+        if os.getpid() != self._process:
+            raise DatabaseUnavailable("the database was opened before a fork; load the application in each worker")
+        try:
+            identity, modified = self._look()
+        except OSError as error:
+            raise DatabaseUnavailable(f"the database file is gone: {error.strerror}") from None
+        if identity != self._identity:
+            raise DatabaseUnavailable("the database file was replaced")
+        if modified != self._modified:
+            self._overwritten |= self._read_marks() != self._marks
+            self._modified = modified
+        if self._overwritten:
+            raise DatabaseUnavailable("the database file was overwritten; restore it and start again")
+
+    def _look(self) -> tuple[tuple[int, ...], int]:
+        main = os.stat(self._file)
+        wal, index = os.stat(self._beside[0]), os.stat(self._beside[1])
+        return (main.st_dev, main.st_ino, wal.st_dev, wal.st_ino, index.st_dev, index.st_ino), main.st_mtime_ns
+
+    def _read_marks(self) -> tuple[bytes, bytes]:
+        header = os.pread(self._descriptor, HEADER, 0)
+        return header[MAGIC], header[STAMP]
+
+    def check_writable(self) -> None:
+        """Raises DatabaseUnavailable, also where an open connection would go on writing though nobody may any more."""
+        self.check_file()
+        for place in (self._directory, self._file):
+            if not os.access(place, os.W_OK):
+                raise DatabaseUnavailable(f"{place} is read-only")
+
+    def _read(self, query: Callable[[Connection, sqlite3.Connection], T]) -> T:
+        self.check_file()
+        with Translated():
+            try:
+                pair = self._idle.pop()
+            except IndexError:
+                connection = self.engine.connect()
+                pair = connection, driver(connection)
+            try:
+                result = query(*pair)
+            except BaseException:
+                pair[0].close()
+                raise
+        self._idle.append(pair)
+        return result
+
+    def _take_writer(self, patience: float) -> Connection:
+        """The connection that writes, which is put back only when all is well."""
+        connection, self._writer = self._writer, None
+        if connection is None:
+            connection, self._patience = self.engine.connect(), BUSY_TIMEOUT
+        if patience != self._patience:
+            control(connection, f"PRAGMA busy_timeout = {int(patience * 1000)}")
+            self._patience = patience
+        return connection
+
+    def _give_up(self, connection: Connection, *, broken: bool) -> None:
+        with suppress(sqlite3.Error):  # there may be no transaction, or SQLite has rolled it back itself
+            control(connection, "ROLLBACK")
+        if broken:  # a violated constraint counts as that too: cheap, and rare
+            connection.close()
+        else:
+            self._writer = connection
+
+
+_open: WeakSet[Storage] = WeakSet()
+
+
+class Lookup:
+    """A SELECT by one value for the hot path: compiled once, and run by the driver itself in a third of the time.
+
+    Its rows are named tuples of what the driver gives, so that a Boolean is 0 or 1.
+    """
+
+    def __init__(self, statement: Select[Any]) -> None:
+        self.text = str(statement.compile(dialect=sqlite.dialect()))
+        row = namedtuple("Row", statement.selected_columns.keys())  # type: ignore[misc]
+        self.make_row: Callable[[Iterable[Any]], Any] = row._make
+
+
+class Insert:
+    """An INSERT of rows of one table, compiled once and run by the driver itself in a third of the time."""
+
+    def __init__(self, table: Table, *, default: Iterable[str] = ()) -> None:
+        """`default` are the columns that take their default."""
+        columns = [column.name for column in table.c if column.name not in set(default)]
+        self.text = str(insert(table).compile(dialect=sqlite.dialect(paramstyle="named"), column_keys=columns))
+
+    def run(self, connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
+        """A violated constraint is the driver's own sqlite3.IntegrityError."""
+        driver(connection).executemany(self.text, rows)
+
+
+class LooseWriter:
+    """Writes that never wait for a lock and may be lost in a power cut: a connection that does not sync its commits."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._connection: Connection | None = None
+
+    def execute(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
+        """One transaction with the statement for each row. Raises DatabaseUnavailable, at once when locked."""
+        self._storage.check_writable()
+        with Translated():
+            connection = self._connection or self._open()
+            self._connection = None
+            try:
+                control(connection, "BEGIN IMMEDIATE")
+                count_change(driver(connection))
+                connection.execute(statement, rows)
+                control(connection, "COMMIT")
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def _open(self) -> Connection:
+        connection = self._storage.engine.connect()
+        control(connection, "PRAGMA synchronous = NORMAL")
+        control(connection, "PRAGMA busy_timeout = 0")
+        return connection
+
+
+class Translated:
+    """SQLite's errors as DatabaseUnavailable, but for a violated constraint and for mistakes of our own.
+
+    A class, since a generator takes three microseconds of every check.
+    """
+
+    OURS = (IntegrityError, ProgrammingError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (SQLAlchemyError, sqlite3.Error)) and not isinstance(error, self.OURS):
+            raise DatabaseUnavailable(str(getattr(error, "orig", None) or error)) from error
+
+
+def control(connection: Connection, statement: str) -> None:
+    """A statement without parameters, past SQLAlchemy's compiler: some come with every write."""
+    driver(connection).execute(statement)
+
+
+def driver(connection: Connection) -> sqlite3.Connection:
+    """What SQLAlchemy's connection is made of."""
+    return cast(sqlite3.Connection, connection.connection.dbapi_connection)
