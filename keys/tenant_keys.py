@@ -6,7 +6,6 @@ it, under the write lock, so a key that was disabled, lowered, rotated away or d
 """
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,16 +13,22 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, select, update
-from sqlalchemy.exc import IntegrityError
 
-from errors import AuthenticationFailed, DuplicateName, InsufficientPermissions, UnknownApiKey, UnknownApiKeyId
+from errors import (
+    AuthenticationFailed,
+    DuplicateName,
+    InsufficientPermissions,
+    UniqueViolation,
+    UnknownApiKey,
+    UnknownApiKeyId,
+)
 from formats.credentials import redact, redact_values
 from identity.principal import Limits, Origin, Principal
 from keys import verification
 from keys.lineage import family, forget, forget_all, key_ids
 from keys.verification import Keys
 from models import api_keys, audit_entries, is_contained, lineage, now, status, timestamp
-from storage.sqlite.database import Insert, Storage
+from storage.sqlite.database import Insert, Storage, unique_violations
 
 BATCH = 10_000  # ids in one statement: a database takes so many and not all
 
@@ -287,9 +292,10 @@ class Keyring:
 def _unique_name() -> Iterator[None]:
     """The unique constraint on the name decides, and its violation is DuplicateName."""
     try:
-        yield
-    except (IntegrityError, sqlite3.IntegrityError) as error:
-        if "api_keys.name" in str(getattr(error, "orig", error)):
+        with unique_violations():
+            yield
+    except UniqueViolation as violation:
+        if "api_keys.name" in violation.columns:
             raise DuplicateName from None
         raise
 

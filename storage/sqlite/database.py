@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Executable, Row, Select, Table, inser
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 
-from errors import DatabaseUnavailable
+from errors import DatabaseUnavailable, UniqueViolation
 from storage.sqlite.write_queue import BUSY_TIMEOUT, WriteQueue
 
 CHECKPOINT_TIMEOUT = 500  # milliseconds
@@ -318,6 +318,18 @@ class Translated:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, (SQLAlchemyError, sqlite3.Error)) and not isinstance(error, self.OURS):
             raise DatabaseUnavailable(str(getattr(error, "orig", None) or error)) from error
+
+
+@contextmanager
+def unique_violations() -> Iterator[None]:
+    """Raises UniqueViolation for a broken unique constraint; any other error passes as it is."""
+    try:
+        yield
+    except (IntegrityError, sqlite3.IntegrityError) as error:
+        kind, _, columns = str(getattr(error, "orig", error)).partition(": ")
+        if kind != "UNIQUE constraint failed":
+            raise
+        raise UniqueViolation(frozenset(columns.split(", "))) from error
 
 
 def control(connection: Connection, statement: str) -> None:
