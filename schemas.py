@@ -37,16 +37,6 @@ EXAMPLE_ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
 EXAMPLE_KEY = "kh_" + "0b8f7a527f554d0c9b0a3f6f0f6f2a11" + "_" + "0" * 43 + "6f614121"
 
 
-def flat(messages: dict[str, Any]) -> dict[str, list[str]]:
-    """Marshmallow's messages as one list a field; those on an item of a list begin with its index."""
-    return {
-        name: [f"{index}: {text}" for index, texts in found.items() for text in texts]
-        if isinstance(found, dict)
-        else found
-        for name, found in messages.items()
-    }
-
-
 def in_the_future(value: str) -> None:
     if value <= now():
         raise ValidationError("Must be in the future.")

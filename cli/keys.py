@@ -33,8 +33,9 @@ from observability.terminal import say
 from runtime.secret_fingerprint import is_another
 from runtime.startup import sync_directory
 from runtime.state import service
-from schemas import MAX_PAGE, CreateKey, DeleteKeyById, Key, RotateKey, flat
+from schemas import MAX_PAGE, CreateKey, DeleteKeyById, Key, RotateKey
 from storage.sqlite.database import connect, stamp
+from web.contract import flat
 from web.fields import nfc
 
 MAX_TOKEN = timedelta(days=3650)

@@ -23,7 +23,7 @@ from formats.strict_json import parse_object
 from identity import tokens
 from observability import logs
 from runtime import settings
-from web import fields, forwarded, middleware
+from web import contract, fields, forwarded, middleware
 
 SIZE = 256 * 1024
 TRIES = 8
@@ -82,7 +82,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "timestamp": refused(schemas.CreateKey(), "expires_at"),
     "page": refused(schemas.KeyPage(), "limit"),
     "flag": refused(schemas.DeleteKey(), "cascade"),
-    "member": lambda text: credentials.redact_values(schemas.flat(schemas.CreateKey().validate({text: 1}))),
+    "member": lambda text: credentials.redact_values(contract.flat(schemas.CreateKey().validate({text: 1}))),
     "body": quietly(lambda text: parse_object(text.encode()), KeyhookError),
     "JSON": lambda text: parse_object(json.dumps({text: text}).encode()),
     "form": lambda text: parse_qsl(text, keep_blank_values=True),

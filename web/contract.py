@@ -27,7 +27,6 @@ from errors import (
 )
 from formats.credentials import redact_values
 from formats.strict_json import parse_object
-from schemas import flat
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -196,6 +195,16 @@ def no_content() -> Answer:
     answer = Answer(status=204)
     del answer.headers["Content-Type"]
     return answer
+
+
+def flat(messages: dict[str, Any]) -> dict[str, list[str]]:
+    """Marshmallow's messages as one list a field; those on an item of a list begin with its index."""
+    return {
+        name: [f"{index}: {text}" for index, texts in found.items() for text in texts]
+        if isinstance(found, dict)
+        else found
+        for name, found in messages.items()
+    }
 
 
 def read_query(schema: Schema) -> dict[str, Any]:

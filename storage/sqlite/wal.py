@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from errors import StartupError
-from runtime.settings import refuse
 from storage.sqlite.database import COUNT, HEADER, MAGIC, MAX_COUNT, STAMP, is_open_here
 
 SQLITE = b"SQLite format 3\0"
@@ -77,7 +76,7 @@ def _free(path: Path, lock: tuple[int, int]) -> bool:
 
 
 def _refusal(database: Path, why: str) -> StartupError:
-    return refuse("KEYHOOK_DATABASE_URL", f"names {database}, but {why}; `flask restore` puts a backup in place")
+    return StartupError(f"KEYHOOK_DATABASE_URL names {database}, but {why}; `flask restore` puts a backup in place")
 
 
 def _lacks_wal(wal: Path, index: Path) -> bool:

@@ -1,0 +1,68 @@
+"""The rooms and the arrows between them: an import leads to a lower floor, or stays within its room."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+# From the top down, as the README draws them. Rooms on one floor know nothing of each other.
+FLOORS = [
+    ["app"],
+    ["cli"],
+    ["api", "serving"],
+    ["auth", "schemas"],
+    ["runtime", "web"],
+    ["keys"],
+    ["identity", "storage"],
+    ["observability"],
+    ["formats"],
+    ["errors", "models"],
+]
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+ROOMS = [room for rooms in FLOORS for room in rooms]
+BESIDE = {"bench", "migrations", "tests"}  # which may use everything
+
+# What a room must not know, beside what its floor tells.
+FOREIGN = {
+    "keys": ("flask", "werkzeug", "sqlite3"),
+    "storage": ("flask", "werkzeug", "click"),
+    "identity": ("flask", "werkzeug", "sqlalchemy"),
+    "formats": ("flask", "werkzeug", "sqlalchemy", "marshmallow"),
+    "web": ("sqlalchemy", "bcrypt", "jwt"),
+}
+
+
+def sources(room: str) -> list[Path]:
+    file = ROOT / f"{room}.py"
+    return [file] if file.exists() else sorted((ROOT / room).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_every_module_stands_on_a_floor() -> None:
+    modules = {path.stem for path in ROOT.glob("*.py")} | {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert modules - BESIDE == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_an_arrow_runs_down_only(room: str) -> None:
+    for path in sources(room):
+        for module in imports(path):
+            other = module.partition(".")[0]
+            if other in FLOOR_OF and other != room:
+                assert FLOOR_OF[other] > FLOOR_OF[room], f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("room", FOREIGN)
+def test_a_room_knows_only_its_own_trade(room: str) -> None:
+    for path in sources(room):
+        for module in imports(path):
+            assert module.partition(".")[0] not in FOREIGN[room], f"{path} imports {module}"
