@@ -9,7 +9,7 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
-from formats.credentials import redact
+from formats.redaction import redact
 from identity.principal import ROLES
 from models import now, status
 from web.fields import (

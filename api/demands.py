@@ -5,7 +5,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from errors import UnknownDemand
-from formats.credentials import redact
+from formats.redaction import redact
 
 REPEATABLE = ("scope", "role", "tenant")
 ONCE = ("challenge", "preflight", "key_param")

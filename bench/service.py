@@ -18,7 +18,7 @@ import bcrypt
 from flask import Flask
 
 from app import create_app
-from formats import credentials
+from formats import api_key
 from identity.tokens import make_token
 from models import timestamp
 from storage.sqlite.database import connect
@@ -72,9 +72,9 @@ def fill(data_dir: Path, count: int) -> list[str]:
         for number in range(count):
             key_id, hashed = str(uuid.uuid4()), stem[:29] + f"{number:031d}"
             if number % step == 0 and len(made) < REAL_KEYS:
-                secret = credentials.new_secret()
+                secret = api_key.new_secret()
                 hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()
-                made.append(credentials.write_key("kh", key_id, secret))
+                made.append(api_key.write_key("kh", key_id, secret))
             moment = timestamp(start + timedelta(seconds=number))
             name, owner = f"{chance.choice(WORDS)}-{number:x}", f"{chance.choice(WORDS)}@example.org"
             yield key_id, "default", name, "read", "photos:read photos:write", owner, moment, moment, hashed

@@ -24,7 +24,7 @@ from marshmallow import ValidationError as SchemaError
 
 from cli.table import in_words, key_table, visible
 from errors import AuthenticationFailed, KeyhookError
-from formats.credentials import redact, redact_values
+from formats.redaction import redact, redact_values
 from identity.principal import ROLES, Origin, Principal
 from identity.tokens import make_token
 from keys.tenant_keys import Keyring, Minted

@@ -11,7 +11,7 @@ from errors import (
     ScopeExceedsCreator,
     TenantNotAllowed,
 )
-from formats.credentials import redact, redact_values
+from formats.redaction import redact, redact_values
 from models import wire_time
 
 ROLES: dict[str, int] = {"read": 1, "write": 2, "admin": 3}

@@ -22,7 +22,7 @@ from errors import (
     UnknownApiKey,
     UnknownApiKeyId,
 )
-from formats.credentials import redact, redact_values
+from formats.redaction import redact, redact_values
 from identity.principal import Limits, Origin, Principal
 from keys import verification
 from keys.lineage import family, forget, forget_all, key_ids

@@ -14,7 +14,7 @@ import bcrypt
 from sqlalchemy import Row, bindparam, or_, select, update
 
 from errors import AuthenticationFailed, DatabaseUnavailable
-from formats import credentials
+from formats import api_key
 from keys.bounded_cache import Memory
 from models import api_keys, is_expired, now, timestamp
 from storage.sqlite.database import Lookup, LooseWriter, Storage
@@ -54,7 +54,7 @@ class NewSecret(NamedTuple):
     hash: str
 
     def text(self, key_id: str) -> str:
-        return credentials.write_key(self.prefix, key_id, self.secret)
+        return api_key.write_key(self.prefix, key_id, self.secret)
 
     def kept(self, key_id: str) -> dict[str, str]:
         """The columns of a key's row that it fills."""
@@ -162,7 +162,7 @@ class Keys:
 
     def new_secret(self) -> NewSecret:
         """Takes one bcrypt: about 1 ms at its lowest cost."""
-        secret = credentials.new_secret()
+        secret = api_key.new_secret()
         hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(self._rounds)).decode()
         return NewSecret(self.prefix, secret, hashed)
 
@@ -180,7 +180,7 @@ class Keys:
 
     def find(self, text: str) -> tuple[Row[Any], str]:
         """The same for a key that may be disabled or expired. Raises AuthenticationFailed."""
-        parsed = credentials.read_key(text)
+        parsed = api_key.read_key(text)
         if parsed is None:
             raise surrounded(text) or AuthenticationFailed("malformed key")
         row = self._storage.look_up(_BY_ID, parsed.id)
@@ -218,7 +218,7 @@ def _at(moment: float) -> str:
 
 def surrounded(text: str) -> AuthenticationFailed | None:
     """The refusal of a key that was pasted with what stood around it, such as quotes; None for anything else."""
-    key_id = credentials.surrounded_key(text)
+    key_id = api_key.surrounded_key(text)
     return AuthenticationFailed("a key with something around it", key_id=key_id) if key_id else None
 
 

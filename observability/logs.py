@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TextIO
 from urllib.parse import quote
 
-from formats.credentials import CUT, SHORTEST_LEAK, redact
+from formats.redaction import CUT, SHORTEST_LEAK, redact
 
 log = logging.getLogger("keyhook")
 

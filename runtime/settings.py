@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from errors import StartupError
-from formats.credentials import PREFIX
+from formats.api_key import PREFIX
 
 MIN_SECRET = 32  # bytes, for HS256 (RFC 7518 section 3.2)
 # Of a secret (RFC 8725 section 3.5). A random one has fewer in one of 10^18 cases with 64 hexadecimal digits, in one of

@@ -9,7 +9,7 @@ from flask import current_app
 from sqlalchemy import Row
 
 from errors import AuthenticationFailed, DatabaseUnavailable
-from formats import credentials
+from formats import api_key
 from identity.principal import Origin, Principal
 from identity.tokens import expired_token, read_token
 from keys import verification
@@ -53,7 +53,7 @@ class Service:
         credential = credential.strip()
         if len(credential) > MAX_CREDENTIAL:
             raise AuthenticationFailed("oversized credential")
-        if not credentials.is_key(credential, self.settings.key_prefix):
+        if not api_key.is_key(credential, self.settings.key_prefix):
             person = self._remembered(credential)
             _require_tenant(person.tenant, tenant)
             return person

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from formats import credentials
+from formats import api_key
 
 
 def entries(call: Callable[..., Any], query: str = "") -> list[dict[str, Any]]:
@@ -134,7 +134,7 @@ def test_nothing_secret_is_in_it_wherever_it_stood(
     call: Callable[..., Any], mint: Callable[..., str], data_dir: Path
 ) -> None:
     key = mint("k")
-    parsed = credentials.read_key(key)
+    parsed = api_key.read_key(key)
     assert parsed is not None
     call("PATCH", "/v0/api_keys/k", json={"description": key}, headers={"X-Request-ID": key})
     call("POST", "/v0/api_keys", json={"name": key})

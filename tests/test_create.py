@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from formats.credentials import read_key
+from formats.api_key import read_key
 
 DUPLICATE = b'{"message": "An entity with this name already exists", "error_code": "DuplicateName", "details": null}'
 SCANNER = re.compile(r"\bkh_[0-9a-f]{32}_[0-9A-Za-z]{43}[0-9a-f]{8}\b")

@@ -14,7 +14,7 @@ import jwt
 import pytest
 from flask import Flask
 
-from formats import credentials
+from formats import api_key
 
 GENERIC = 'Bearer realm="keyhook", error="invalid_token", error_description="The credential is not valid"'
 
@@ -25,7 +25,7 @@ def checksummed(head: str) -> str:
 
 def other_secret(key: str) -> str:
     """The same id with another secret and a right checksum."""
-    return credentials.write_key("kh", key.split("_")[1], credentials.new_secret())
+    return api_key.write_key("kh", key.split("_")[1], api_key.new_secret())
 
 
 MANGLED: dict[str, Callable[[str], str]] = {

@@ -23,7 +23,7 @@ from werkzeug.test import Client
 
 from api import openapi
 from auth import public, requires
-from formats import credentials
+from formats import api_key
 from keys import verification
 from models import api_keys, db
 from observability import logs
@@ -302,7 +302,7 @@ def test_no_handler_of_the_program_around_sees_a_credential(
 ) -> None:
     handler = Everything()
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
-    key = credentials.write_key("kh", verification.new_id(), credentials.new_secret())
+    key = api_key.write_key("kh", verification.new_id(), api_key.new_secret())
 
     def fail(*_: Any) -> Any:
         raise RuntimeError(f"trouble with {key}")

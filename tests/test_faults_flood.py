@@ -22,7 +22,7 @@ import jwt
 import pytest
 from conftest import SERVE, Server, missing
 
-from formats import credentials
+from formats import api_key
 
 pytestmark = pytest.mark.faults
 
@@ -112,10 +112,10 @@ def bad_credentials(key_id: str, token_secret: bytes) -> list[str]:
     head, *rest = jwt.encode({"sub": "eve"}, token_secret, algorithm="HS256").split(".")
     hour = datetime.now(UTC) + timedelta(hours=1)
     claims = {"iss": "keyhook", "aud": "keyhook", "sub": "eve", "iat": hour, "exp": hour, "role": "admin"}
-    good = credentials.write_key("kh", key_id, credentials.new_secret())
+    good = api_key.write_key("kh", key_id, api_key.new_secret())
     others: list[Callable[[], str]] = [
-        lambda: credentials.write_key("kh", str(uuid.uuid4()), credentials.new_secret()),
-        lambda: credentials.write_key("old", str(uuid.uuid4()), credentials.new_secret()),
+        lambda: api_key.write_key("kh", str(uuid.uuid4()), api_key.new_secret()),
+        lambda: api_key.write_key("old", str(uuid.uuid4()), api_key.new_secret()),
         lambda: good[:-1] + ("0" if good[-1] != "0" else "1"),
         lambda: good[:-9],
         lambda: "kh_",
@@ -124,7 +124,7 @@ def bad_credentials(key_id: str, token_secret: bytes) -> list[str]:
         lambda: jwt.encode({**claims, "exp": 1}, token_secret, algorithm="HS256"),
         lambda: ".".join([head, *reversed(rest)]),
     ]
-    real = [credentials.write_key("kh", key_id, credentials.new_secret()) for _ in range(1000)]
+    real = [api_key.write_key("kh", key_id, api_key.new_secret()) for _ in range(1000)]
     mixed = real + [others[number % len(others)]() for number in range(1000)]
     random.Random(0).shuffle(mixed)
     return mixed
@@ -139,7 +139,7 @@ def test_bad_credentials(serve: Callable[..., Server], elsewhere: ProcessPoolExe
     attacked = server.mint("attacked")
     if temperature == "warm":
         send_all(server.port, [[check(attacked)]])
-    parsed = credentials.read_key(attacked)
+    parsed = api_key.read_key(attacked)
     assert parsed is not None
     bad = bad_credentials(parsed.id, (server.data_dir / "secret_key").read_bytes().strip())
     floods = {200: [good[number % 8] for number in range(len(bad))], 401: bad}

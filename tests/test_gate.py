@@ -13,7 +13,7 @@ import pytest
 from conftest import FLASK_RUN, SERVE, Server
 from flask.testing import FlaskClient
 
-from formats.credentials import write_key
+from formats.api_key import write_key
 
 IDENTITY = ("Remote-User", "Remote-Groups", "Keyhook-Key-Id", "Keyhook-Key-Name", "Keyhook-Role", "Keyhook-Tenant")
 CHALLENGE = 'Bearer realm="keyhook"'

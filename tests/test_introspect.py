@@ -18,7 +18,7 @@ from conftest import SERVE, Server
 from flask import Flask
 from flask.testing import FlaskClient
 
-from formats.credentials import write_key
+from formats.api_key import write_key
 
 Call = Callable[..., Any]
 FORM = "application/x-www-form-urlencoded"

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 import bcrypt
 import pytest
 
-from formats import credentials
+from formats import api_key, redaction
 from keys.bounded_cache import Memory
 from keys.verification import Verifier
 
@@ -20,17 +20,17 @@ def hashed(secret: str) -> str:
 
 
 def test_a_key_is_read_as_it_was_written() -> None:
-    secret = credentials.new_secret()
-    text = credentials.write_key("kh", ID, secret)
+    secret = api_key.new_secret()
+    text = api_key.write_key("kh", ID, secret)
     assert KEY.fullmatch(text)
-    assert credentials.read_key(text) == ("kh", ID, secret)
+    assert api_key.read_key(text) == ("kh", ID, secret)
 
 
 def test_secrets_differ_and_use_the_whole_alphabet() -> None:
-    secrets = {credentials.new_secret() for _ in range(500)}
+    secrets = {api_key.new_secret() for _ in range(500)}
     assert len(secrets) == 500
-    assert set("".join(secrets)) == set(credentials.ALPHABET)
-    assert len(credentials.ALPHABET) ** credentials.SECRET_LENGTH >= 2**256
+    assert set("".join(secrets)) == set(api_key.ALPHABET)
+    assert len(api_key.ALPHABET) ** api_key.SECRET_LENGTH >= 2**256
 
 
 def test_the_verifier_matches_the_right_hash_and_no_other() -> None:
@@ -80,7 +80,7 @@ def test_two_first_uses_at_once_are_both_good() -> None:
 
 def test_the_memory_is_bounded_and_holds_no_secret() -> None:
     verifier = Verifier(size=10)
-    secrets = [credentials.new_secret() for _ in range(30)]
+    secrets = [api_key.new_secret() for _ in range(30)]
     for secret in secrets:
         stored = hashed(secret)
         assert verifier.match(secret, [stored]) == stored
@@ -121,4 +121,4 @@ def test_a_memory_forgets_the_oldest_first() -> None:
     ],
 )
 def test_what_is_redacted(text: str, left: str) -> None:
-    assert credentials.redact(text) == left
+    assert redaction.redact(text) == left

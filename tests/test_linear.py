@@ -18,7 +18,7 @@ import schemas
 from api import demands, forward_auth
 from cli import keys, table
 from errors import KeyhookError, StartupError
-from formats import credentials
+from formats import api_key, redaction
 from formats.strict_json import parse_object
 from identity import tokens
 from observability import logs
@@ -60,15 +60,15 @@ def as_latin_1(text: str) -> str:
 
 
 READERS: dict[str, Callable[[str], Any]] = {
-    "redact": credentials.redact,
-    "leaks": credentials._without_leaks,
-    "encoded words": lambda text: credentials._ENCODED.sub(credentials._legible, text),
-    "an encoded word": credentials._hides_leak,
-    "has_credential": credentials.has_credential,
-    "surrounded_key": credentials.surrounded_key,
-    "is_key": lambda text: credentials.is_key(text, "kh"),
-    "read_key": credentials.read_key,
-    "prefix": credentials.PREFIX.fullmatch,
+    "redact": redaction.redact,
+    "leaks": redaction._without_leaks,
+    "encoded words": lambda text: redaction._ENCODED.sub(redaction._legible, text),
+    "an encoded word": redaction._hides_leak,
+    "has_credential": redaction.has_credential,
+    "surrounded_key": api_key.surrounded_key,
+    "is_key": lambda text: api_key.is_key(text, "kh"),
+    "read_key": api_key.read_key,
+    "prefix": api_key.PREFIX.fullmatch,
     "one_word": logs.one_word,
     "loggable": logs.loggable,
     "request id": middleware._request_id,
@@ -82,7 +82,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "timestamp": refused(schemas.CreateKey(), "expires_at"),
     "page": refused(schemas.KeyPage(), "limit"),
     "flag": refused(schemas.DeleteKey(), "cascade"),
-    "member": lambda text: credentials.redact_values(contract.flat(schemas.CreateKey().validate({text: 1}))),
+    "member": lambda text: redaction.redact_values(contract.flat(schemas.CreateKey().validate({text: 1}))),
     "body": quietly(lambda text: parse_object(text.encode()), KeyhookError),
     "JSON": lambda text: parse_object(json.dumps({text: text}).encode()),
     "form": lambda text: parse_qsl(text, keep_blank_values=True),

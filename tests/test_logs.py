@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from conftest import FLASK_RUN, SERVE
 
-from formats import credentials
+from formats import api_key
 from observability.logs import loggable, one_word
 
 LINE = re.compile(
@@ -66,8 +66,8 @@ def test_a_refusal_says_why_in_the_log_and_not_in_the_answer(server: Any) -> Non
     key_id = key.split("_")[1]
     reasons = {
         key[:-1] + ("0" if key[-1] != "0" else "1"): "malformed key",
-        credentials.write_key("kh", "0" * 32, "0" * 43): "unknown key",
-        credentials.write_key("kh", key_id, "0" * 43): "wrong secret",
+        api_key.write_key("kh", "0" * 32, "0" * 43): "unknown key",
+        api_key.write_key("kh", key_id, "0" * 43): "wrong secret",
         disabled: "disabled key",
         "x.y.z": "bad token: DecodeError",
         server.token()[:-4] + "AAAA": "bad token: InvalidSignatureError",
@@ -93,8 +93,8 @@ def test_a_refusal_says_of_which_key_and_from_where(server: Any) -> None:
     expired = server.mint("expired")
     with closing(sqlite3.connect(server.data_dir / "keyhook.db")) as connection, connection:
         connection.execute("UPDATE api_keys SET expires_at = '2020-01-01T00:00:00.000000Z' WHERE name = 'expired'")
-    unknown = credentials.write_key("kh", "0" * 32, "0" * 43)
-    wrong = credentials.write_key("kh", key.split("_")[1], "0" * 43)
+    unknown = api_key.write_key("kh", "0" * 32, "0" * 43)
+    wrong = api_key.write_key("kh", key.split("_")[1], "0" * 43)
     reasons = {
         unknown: "unknown key",
         wrong: "wrong secret",
@@ -199,7 +199,7 @@ def test_the_characters_that_open_a_key_are_no_id_of_a_request(server: Any) -> N
 
 def test_no_credential_is_ever_logged_wherever_it_stood(server: Any) -> None:
     key, token = server.mint("k"), server.token()
-    parsed = credentials.read_key(key)
+    parsed = api_key.read_key(key)
     assert parsed is not None
     for secret in (key, token):
         for path in (

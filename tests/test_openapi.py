@@ -22,7 +22,7 @@ import errors
 import schemas
 from api import openapi
 from app import create_app
-from formats import credentials
+from formats import api_key
 from web import contract
 
 METHODS = ("delete", "get", "patch", "post", "put")
@@ -337,7 +337,7 @@ def test_an_integer_is_what_json_schema_takes_for_one(call: Callable[..., Any], 
 
 
 def test_the_example_of_a_key_is_written_like_one() -> None:
-    parsed = credentials.read_key(schemas.EXAMPLE_KEY)
+    parsed = api_key.read_key(schemas.EXAMPLE_KEY)
     assert parsed is not None
     assert parsed.id == schemas.EXAMPLE_ID
 

@@ -8,11 +8,11 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from formats import credentials
+from formats import api_key, redaction
 
 ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
 SECRET = "Zk3vQ9xT1bLr7WmYc5HsN0dJpE8uGaXf2VoKi6RtBqM"
-KEY = credentials.write_key("kh", ID, SECRET)
+KEY = api_key.write_key("kh", ID, SECRET)
 TOKEN = (
     "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
     "eyJpc3MiOiJrZXlob29rIiwic3ViIjoiYWxpY2UiLCJyb2xlIjoiYWRtaW4ifQ."
@@ -93,7 +93,7 @@ def test_no_shape_of_a_key_is_left(shape: Callable[[str], str], encode: Callable
             continue  # nothing tells it from the letters around it
         text = encode(around(shape(KEY)))
         assert leaks(text)
-        assert not leaks(credentials.redact(text)), place
+        assert not leaks(redaction.redact(text)), place
 
 
 @pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS.keys())
@@ -107,7 +107,7 @@ def test_no_shape_of_a_token_is_left(shape: Callable[[str], str], encode: Callab
     for place, around in AROUND.items():
         if shape(TOKEN) not in TOKEN and place == "after a scheme":
             continue  # a word that goes on for lines is no token: "keyJar"
-        left = credentials.redact(encode(around(shape(TOKEN))))
+        left = redaction.redact(encode(around(shape(TOKEN))))
         assert not leaks(left, signature), place
         assert not leaks(left, payload), place
 
@@ -130,30 +130,30 @@ def test_no_shape_of_a_token_is_left(shape: Callable[[str], str], encode: Callab
     ],
 )
 def test_what_is_no_credential_stays(text: str) -> None:
-    assert credentials.redact(text) == text
-    assert not credentials.has_credential(text)
+    assert redaction.redact(text) == text
+    assert not redaction.has_credential(text)
 
 
 def test_what_follows_a_whole_key_stays() -> None:
     head = KEY[:35]
-    assert credentials.redact(f"{KEY} was found\nby Zoë") == f"{head}[redacted] was found\nby Zoë"
-    assert credentials.redact(f"{KEY}/{KEY}") == f"{head}[redacted]/{head}[redacted]"
+    assert redaction.redact(f"{KEY} was found\nby Zoë") == f"{head}[redacted] was found\nby Zoë"
+    assert redaction.redact(f"{KEY}/{KEY}") == f"{head}[redacted]/{head}[redacted]"
 
 
 def test_what_is_far_too_long_loses_its_end_and_no_secret_with_it() -> None:
     for start in range(64 * 1024 - 200, 64 * 1024, 7):
-        assert not leaks(credentials.redact("a " * (start // 2) + KEY + " b" * 9999))
+        assert not leaks(redaction.redact("a " * (start // 2) + KEY + " b" * 9999))
 
 
 @pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS.keys())
 def test_a_key_is_no_name_in_any_shape(encode: Callable[[str], str]) -> None:
     for shape in (SHAPES["whole"], SHAPES["without its checksum"], split(" ", 36), split("-", 50)):
-        assert credentials.has_credential(encode(f"x {shape(KEY)}"))
+        assert redaction.has_credential(encode(f"x {shape(KEY)}"))
 
 
 def test_values_are_redacted_and_what_is_no_text_is_not() -> None:
     given: Any = {KEY: [KEY, 1, None, True, {"a\n" + DEEP: f"\n{TOKEN}"}], f"é{DEEP}": ("x", 2.5)}
-    safe = credentials.redact_values(given)
+    safe = redaction.redact_values(given)
     head = f"{KEY[:35]}[redacted]"
     assert safe == {head: [head, 1, None, True, {"a\n[redacted]": "\n[redacted]"}], "é[redacted]": ["x", 2.5]}
     assert json.loads(json.dumps(safe)) == safe
@@ -161,6 +161,6 @@ def test_values_are_redacted_and_what_is_no_text_is_not() -> None:
 
 @pytest.mark.parametrize("around", [lambda key: f"Bearer {key}", lambda key: f"'{key}'", lambda key: f"\ufeff{key}"])
 def test_a_key_with_something_around_it_is_known(around: Callable[[str], str]) -> None:
-    assert credentials.surrounded_key(around(KEY)) == ID
-    assert credentials.surrounded_key(KEY) is None
-    assert credentials.surrounded_key(around(KEY[:-1])) is None
+    assert api_key.surrounded_key(around(KEY)) == ID
+    assert api_key.surrounded_key(KEY) is None
+    assert api_key.surrounded_key(around(KEY[:-1])) is None

@@ -20,7 +20,7 @@ from test_startup import CREATE, run
 
 import models
 from errors import StartupError
-from formats import credentials
+from formats import api_key
 from runtime import startup
 
 NEXT = """
@@ -83,7 +83,7 @@ def old_key(data_dir: Path) -> str:
     config = Config()
     config.set_main_option("script_location", str(ROOT / "migrations"))
     engine = create_engine(f"sqlite:///{data_dir / 'keyhook.db'}")
-    secret = credentials.new_secret()
+    secret = api_key.new_secret()
     hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()
     with engine.begin() as connection:
         config.attributes["connection"] = connection
@@ -94,7 +94,7 @@ def old_key(data_dir: Path) -> str:
             (OLD_ID, hashed),
         )
     engine.dispose()
-    return credentials.write_key("kh", OLD_ID, secret)
+    return api_key.write_key("kh", OLD_ID, secret)
 
 
 def test_a_key_of_the_first_release_is_good_under_any_prefix_until_it_is_rotated(

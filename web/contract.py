@@ -25,7 +25,7 @@ from errors import (
     UnsupportedMediaType,
     ValidationError,
 )
-from formats.credentials import redact_values
+from formats.redaction import redact_values
 from formats.strict_json import parse_object
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from formats.credentials import has_credential
+from formats.redaction import has_credential
 from models import timestamp, wire_time
 
 MAX_NAME = 100  # characters

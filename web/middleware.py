@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from formats.credentials import SECRET_LENGTH, redact
+from formats.api_key import SECRET_LENGTH
+from formats.redaction import redact
 from observability.logs import log, loggable, one_word, write_line
 from web.forwarded import client_address
 

@@ -1,30 +1,15 @@
-"""The text of a credential: how an API key is written, read and kept out of every log. A leaf: no database, no hash.
+"""Finds credentials in texts of any length that anybody sends, and keeps them out of logs, audit and errors.
 
-    kh_<32 hex: the key's id>_<43 of [0-9A-Za-z], 256 bits><8 hex: CRC-32 of everything before it>
-
-One word, so that a double click selects it and a secret scanner finds it; the checksum refuses a mistyped key before
-the database is asked. It is no protection against an attacker, who can compute it: that is what the 256 bits are for.
+Each pattern takes time in proportion to the text: where it begins, it either matches or gives up before another place
+at which it could begin.
 """
 
 import re
-import secrets
-import string
-import zlib
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
-ALPHABET = string.digits + string.ascii_letters
-BASE = len(ALPHABET)
-SECRET_LENGTH = 43  # 62 ** 43 > 2 ** 256
-PREFIX = re.compile(r"[a-z][a-z0-9]{1,9}")
-
-_KEY = re.compile(
-    r"(?P<prefix>[a-z][a-z0-9]{1,9})_(?P<id>[0-9a-f]{32})_(?P<secret>[0-9A-Za-z]{43})(?P<crc>[0-9a-f]{8})"
-)
 _JWT = re.compile(r"(?<![\w-])e(?:yJ|yA|w[ok0])[\w-]{8,}\.[\w-]{8,}\.[\w-]+", re.ASCII)
 
-# What follows looks for leaks in texts of any length that anybody sends. Each pattern takes time in proportion to the
-# text: where it begins, it either matches or gives up before another place at which it could begin.
 _GAP = r"[^0-9A-Za-z_]*"  # what wrapping, quoting and pasting put between the characters of a key
 _ID = rf"_{_GAP}(?:[0-9A-Fa-f]{_GAP}){{32}}"
 # Whoever has the 43 characters has the key: the rest can be computed.
@@ -49,47 +34,6 @@ SHORTEST_LEAK = 19  # characters
 _LONGEST = 64 * 1024  # characters of one text that are looked at: no credential is as long, and nobody reads on
 REDACTED = "[redacted]"
 CUT = "…"
-
-
-class ParsedKey(NamedTuple):
-    prefix: str
-    id: str
-    secret: str
-
-
-def new_secret() -> str:
-    """256 bits from the operating system's generator, as the digits of one number."""
-    number = secrets.randbits(256)
-    digits = []
-    for _ in range(SECRET_LENGTH):
-        number, digit = divmod(number, BASE)
-        digits.append(ALPHABET[digit])
-    return "".join(digits)
-
-
-def write_key(prefix: str, key_id: str, secret: str) -> str:
-    """The key as its holder sees it; `key_id` in the canonical form of a UUID."""
-    head = f"{prefix}_{key_id.replace('-', '')}_{secret}"
-    return f"{head}{zlib.crc32(head.encode()):08x}"
-
-
-def read_key(text: str) -> ParsedKey | None:
-    """The prefix, the id (a canonical UUID) and the secret, or None for what is not written like a key."""
-    match = _KEY.fullmatch(text)
-    if match is None or zlib.crc32(text[:-8].encode()) != int(match["crc"], 16):
-        return None
-    return ParsedKey(match["prefix"], _uuid(match["id"]), match["secret"])
-
-
-def is_key(text: str, prefix: str) -> bool:
-    """Whether a credential is to be read as an API key; anything else is a JWT."""
-    return text.startswith(f"{prefix}_") or _KEY.fullmatch(text) is not None
-
-
-def surrounded_key(text: str) -> str | None:
-    """The id of what is written like a key with something around it, such as quotes or one more `Bearer`, or None."""
-    match = _KEY.search(text)
-    return _uuid(match["id"]) if match and len(match[0]) < len(text) else None
 
 
 def has_credential(text: str) -> bool:
@@ -155,7 +99,3 @@ def _decoded(text: str) -> str | None:
             return plain
         text = plain
     return None
-
-
-def _uuid(hexes: str) -> str:
-    return f"{hexes[:8]}-{hexes[8:12]}-{hexes[12:16]}-{hexes[16:20]}-{hexes[20:]}"
