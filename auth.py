@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from flask import Blueprint, Flask, g, request
 
 from errors import AuthenticationFailed
+from formats.times import wire_time
 from identity.principal import Origin, Principal
 from keys.tenant_keys import Keyring
-from models import wire_time
 from runtime.state import service
 from web import forwarded
 

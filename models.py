@@ -1,15 +1,15 @@
 """The tables, and what their rows say by themselves. No HTTP, no secrets, no queries.
 
-A time is text: RFC 3339 in UTC with microseconds and a `Z`, always 27 characters, so that the order of the text is the
-order of time and the value goes to the wire as it is. `now` and `timestamp` make such a text, `wire_time` shortens it.
+A time is text, as formats.times makes it.
 Scopes are one text with a space between each two (the form of RFC 6749 section 3.3).
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Boolean, Column, Index, Integer, Row, String, Text, UniqueConstraint, false, text
+
+from formats.times import now
 
 db = SQLAlchemy()
 
@@ -75,20 +75,6 @@ service_facts = db.Table(
     Column("name", String(40), primary_key=True),
     Column("value", Text, nullable=False),
 )
-
-
-def timestamp(moment: datetime) -> str:
-    """An aware datetime as the tables hold it."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
-
-
-def now() -> str:
-    return timestamp(datetime.now(UTC))
-
-
-def wire_time(value: str | None) -> str | None:
-    """The same moment without a fraction that is zero."""
-    return value.replace(".000000Z", "Z") if value else None
 
 
 def is_expired(holder: Any) -> bool:

@@ -9,22 +9,12 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
+from formats.names import MAX_NAME
 from formats.redaction import redact
+from formats.times import now
 from identity.principal import ROLES
-from models import now, status
-from web.fields import (
-    MAX_NAME,
-    MAX_SCOPES,
-    Flag,
-    KeyId,
-    Name,
-    Scopes,
-    StrictBoolean,
-    StrictInteger,
-    Text,
-    Timestamp,
-    WholeNumber,
-)
+from models import status
+from web.fields import MAX_SCOPES, Flag, KeyId, Name, Scopes, StrictBoolean, StrictInteger, Text, Timestamp, WholeNumber
 
 NAME = r"^(?!\.{1,2}$)[^/\s]([^/]*[^/\s])?$"  # for the document; the class Name decides
 SCOPE = r"^[A-Za-z0-9][A-Za-z0-9:._/-]{0,63}\Z"

@@ -8,6 +8,7 @@ from flask import Blueprint, request
 
 from auth import keyring, public, requires
 from errors import DuplicateName, ExpiryExceedsCreator, ScopeExceedsCreator, UnknownApiKey, UnknownApiKeyId
+from formats.names import nfc
 from keys.tenant_keys import Minted, Page
 from runtime.state import service
 from schemas import (
@@ -25,7 +26,6 @@ from schemas import (
     RotateKey,
 )
 from web.contract import answers, fails, mount_path, takes_body, takes_query
-from web.fields import nfc
 
 bp = Blueprint("api", __name__)
 

@@ -19,8 +19,8 @@ from flask import Flask
 
 from app import create_app
 from formats import api_key
+from formats.times import timestamp
 from identity.tokens import make_token
-from models import timestamp
 from storage.sqlite.database import connect
 
 REAL_KEYS = 1000  # with a secret that is known here, spread evenly over the others

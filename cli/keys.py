@@ -24,11 +24,13 @@ from marshmallow import ValidationError as SchemaError
 
 from cli.table import in_words, key_table, visible
 from errors import AuthenticationFailed, KeyhookError
+from formats.names import nfc
 from formats.redaction import redact, redact_values
+from formats.times import timestamp, wire_time
 from identity.principal import ROLES, Origin, Principal
 from identity.tokens import make_token
 from keys.tenant_keys import Keyring, Minted
-from models import status, timestamp, wire_time
+from models import status
 from observability.terminal import say
 from runtime.secret_fingerprint import is_another
 from runtime.startup import sync_directory
@@ -36,7 +38,6 @@ from runtime.state import service
 from schemas import MAX_PAGE, CreateKey, DeleteKeyById, Key, RotateKey
 from storage.sqlite.database import connect, stamp
 from web.contract import flat
-from web.fields import nfc
 
 MAX_TOKEN = timedelta(days=3650)
 LONG_TOKEN = timedelta(days=30)  # from where on a warning goes with it

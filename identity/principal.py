@@ -12,7 +12,7 @@ from errors import (
     TenantNotAllowed,
 )
 from formats.redaction import redact, redact_values
-from models import wire_time
+from formats.times import wire_time
 
 ROLES: dict[str, int] = {"read": 1, "write": 2, "admin": 3}
 

@@ -9,8 +9,8 @@ import jwt
 
 from errors import AuthenticationFailed, MalformedBody
 from formats.strict_json import parse_object
+from formats.times import timestamp
 from identity.principal import ROLES, Principal
-from models import timestamp
 
 ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "keyhook"

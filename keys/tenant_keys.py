@@ -23,11 +23,12 @@ from errors import (
     UnknownApiKeyId,
 )
 from formats.redaction import redact, redact_values
+from formats.times import now, timestamp
 from identity.principal import Limits, Origin, Principal
 from keys import verification
 from keys.lineage import family, forget, forget_all, key_ids
 from keys.verification import Keys
-from models import api_keys, audit_entries, is_contained, lineage, now, status, timestamp
+from models import api_keys, audit_entries, is_contained, lineage, status
 from storage.sqlite.database import Insert, Storage, unique_violations
 
 BATCH = 10_000  # ids in one statement: a database takes so many and not all

@@ -15,8 +15,9 @@ from sqlalchemy import Row, bindparam, or_, select, update
 
 from errors import AuthenticationFailed, DatabaseUnavailable
 from formats import api_key
+from formats.times import now, timestamp
 from keys.bounded_cache import Memory
-from models import api_keys, is_expired, now, timestamp
+from models import api_keys, is_expired
 from storage.sqlite.database import Lookup, LooseWriter, Storage
 
 MEMORY_SIZE = 16_384  # verified secrets that a process remembers: about 4 MB

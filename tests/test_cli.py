@@ -21,7 +21,8 @@ from flask import Flask
 from sqlalchemy import insert, select
 
 from cli import keys, table
-from models import api_keys, timestamp
+from formats.times import timestamp
+from models import api_keys
 from schemas import MAX_PAGE
 
 

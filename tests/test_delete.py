@@ -13,8 +13,9 @@ from flask import Flask
 from sqlalchemy import event, insert
 from test_life import names
 
+from formats.times import now
 from identity.principal import Origin, Principal
-from models import api_keys, lineage, now
+from models import api_keys, lineage
 
 NOBODY = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
 

@@ -11,9 +11,10 @@ from flask import Flask
 from sqlalchemy import insert, update
 
 from errors import AuthenticationFailed, InsufficientPermissions, ScopeExceedsCreator
+from formats.times import now, timestamp
 from identity.principal import Origin
 from keys.tenant_keys import Keyring
-from models import api_keys, now, timestamp
+from models import api_keys
 
 
 def move(app: Flask, name: str, **values: Any) -> None:

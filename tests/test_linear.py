@@ -18,12 +18,12 @@ import schemas
 from api import demands, forward_auth
 from cli import keys, table
 from errors import KeyhookError, StartupError
-from formats import api_key, redaction
+from formats import api_key, names, redaction
 from formats.strict_json import parse_object
 from identity import tokens
 from observability import logs
 from runtime import settings
-from web import contract, fields, forwarded, middleware
+from web import contract, forwarded, middleware
 
 SIZE = 256 * 1024
 TRIES = 8
@@ -74,7 +74,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "request id": middleware._request_id,
     "path": lambda text: middleware._unambiguous(as_latin_1(text)),
     "raw query": lambda text: quote(as_latin_1(text), safe="%&=+", encoding="latin-1"),
-    "nfc": fields.nfc,
+    "nfc": names.nfc,
     "name": refused(schemas.CreateKey(), "name"),
     "description": refused(schemas.CreateKey(), "description"),
     "role": refused(schemas.CreateKey(), "role"),

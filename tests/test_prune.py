@@ -11,8 +11,8 @@ import pytest
 from flask import Flask
 from test_life import ago, move, names
 
+from formats.times import now
 from keys import tenant_keys
-from models import now
 
 
 @pytest.fixture

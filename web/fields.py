@@ -1,30 +1,20 @@
 """Types of fields that marshmallow does not have, or takes more loosely than the wire allows."""
 
 import re
-import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import ValidationError, fields
 
+from formats.names import MAX_NAME, nfc
 from formats.redaction import has_credential
-from models import timestamp, wire_time
+from formats.times import timestamp, wire_time
 
-MAX_NAME = 100  # characters
 MAX_SCOPES = 50
 
 _HOUR_MINUTE = r"([01]\d|2[0-3]):[0-5]\d"
 _RFC3339 = re.compile(rf"\d{{4}}-\d\d-\d\d[Tt ]{_HOUR_MINUTE}:[0-5]\d(\.\d+)?([Zz]|[+-]{_HOUR_MINUTE})", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-def nfc(text: str) -> str:
-    """The form in which names are kept, compared and answered.
-
-    What is too long to become a name (NFC shortens four-fold at the most) stays as it is: ordering the marks of a text
-    takes quadratic time.
-    """
-    return text if len(text) > 4 * MAX_NAME else unicodedata.normalize("NFC", text)
 
 
 class Text(fields.String):
