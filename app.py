@@ -11,7 +11,7 @@ from werkzeug.routing import MapAdapter
 import auth
 import cli
 import errors
-from api import docs, forward_auth, keys, openapi
+from api import audit, docs, forward_auth, health, introspection, keys, openapi
 from cli import first_key
 from models import db
 from observability import logs
@@ -71,7 +71,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.extensions[state.SETTINGS] = chosen
     for part in (errors, cli):
         part.install(app)
-    for blueprint in (keys.bp, forward_auth.bp, openapi.bp, docs.bp):
+    for blueprint in (keys.bp, forward_auth.bp, introspection.bp, audit.bp, health.bp, openapi.bp, docs.bp):
         app.register_blueprint(blueprint)
     app.wsgi_app = middleware.Envelope(app.wsgi_app, chosen.trusted_proxies)  # type: ignore[method-assign]
     if not is_choosing_command():

@@ -1,32 +1,28 @@
-"""Blueprint of /v0/auth and /v0/introspect: everything else that runs asks here whether a key is good. The hot path."""
+"""/v0/auth: everything else that runs asks here whether a key is good. The hot path."""
 
 import json
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flask import Blueprint, g, request
+from flask import Blueprint, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import Rule
 
 from api.demands import NONE, Demands, read_demands
-from auth import authenticate, client_address, gate_credential, public, requires
+from auth import authenticate, gate_credential, public
 from errors import (
     AuthenticationFailed,
     InsufficientPermissions,
     InsufficientScope,
-    InvalidRequest,
     MethodNotAllowed,
     TenantNotAllowed,
     UnknownDemand,
 )
 from identity.principal import Principal
-from identity.tokens import ISSUER
 from keys.bounded_cache import Memory, weight
-from runtime.state import service
-from schemas import AuthQuery, Identity, Introspection, IntrospectionRequest
-from web.contract import Answer, answers, fails, promises, takes_form
+from schemas import AuthQuery, Identity
+from web.contract import Answer, fails, promises
 from web.forwarded import is_preflight
 
 if TYPE_CHECKING:
@@ -107,23 +103,6 @@ def _any_method(state: BlueprintSetupState) -> None:
     state.app.view_functions["keyhook-auth"] = auth
 
 
-@bp.post("/v0/introspect")
-@requires("read")
-@takes_form(IntrospectionRequest)
-@answers(200, Introspection)
-@fails(InvalidRequest)
-def introspect(form: dict[str, str]) -> dict[str, Any]:
-    """Say what a token stands for (RFC 7662).
-
-    `{"active": false}` is all that is said of a token that is not good, or of another tenant.
-    """
-    try:
-        return _described(service().identify(form["token"], client_address, tenant=g.principal.tenant))
-    except AuthenticationFailed as refusal:
-        refusal.note(request.environ)
-        return {"active": False}
-
-
 def _rendered(principal: Principal) -> Rendered:
     """The answer for a principal: a function of what was just read, so remembering it serves nothing stale."""
     rendered = _answers.get(principal)
@@ -149,26 +128,3 @@ def _render(principal: Principal) -> Rendered:
 def _header_value(text: str) -> str:
     """Percent-encoded UTF-8; spaces at either end as well, which HTTP would trim to somebody else's name."""
     return re.sub(r"^ +|(?<! ) +$", lambda spaces: "%20" * len(spaces[0]), quote(text, safe=HEADER_SAFE))
-
-
-def _described(principal: Principal) -> dict[str, Any]:
-    described = {
-        "active": True,
-        "scope": " ".join(principal.scopes) or None,
-        "client_id": principal.key_id,
-        "username": principal.owner,
-        "token_type": "Bearer",
-        "exp": _seconds(principal.expires_at),
-        "iat": _seconds(principal.issued_at),
-        "sub": principal.owner,
-        "iss": ISSUER,
-        "jti": principal.key_id,
-        "tenant": principal.tenant,
-        "role": principal.role,
-        "key_name": principal.key_name,
-    }
-    return {member: value for member, value in described.items() if value is not None}
-
-
-def _seconds(moment: str | None) -> int | None:
-    return int(datetime.fromisoformat(moment).timestamp()) if moment else None

@@ -1,33 +1,29 @@
-"""Blueprint of /v0/api_keys, /v0/audit and /healthz: the decorators are a view's contract, its body is one call."""
+"""/v0/api_keys: the decorators are a view's contract, its body is one call."""
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
-from flask import Blueprint, request
+from flask import Blueprint
 
-from auth import keyring, public, requires
+from api.responses import with_location, with_next
+from auth import keyring, requires
 from errors import DuplicateName, ExpiryExceedsCreator, ScopeExceedsCreator, UnknownApiKey, UnknownApiKeyId
 from formats.names import nfc
-from keys.tenant_keys import Minted, Page
-from runtime.state import service
+from keys.tenant_keys import Minted
 from schemas import (
-    AuditEntry,
-    AuditPage,
     ChangeKey,
     CreateKey,
     DeleteKey,
     DeleteKeyById,
-    Health,
     Key,
     KeyPage,
     MintedKey,
     NoParameters,
     RotateKey,
 )
-from web.contract import answers, fails, mount_path, takes_body, takes_query
+from web.contract import answers, fails, takes_body, takes_query
 
-bp = Blueprint("api", __name__)
+bp = Blueprint("keys", __name__)
 
 
 @bp.post("/v0/api_keys")
@@ -41,7 +37,7 @@ def create_api_key(body: dict[str, Any]) -> tuple[Minted, dict[str, str]]:
 
     The secret is in this answer and nowhere else. What is minted with a key lies within that key's own limits.
     """
-    return _with_location(keyring().create(**body))
+    return with_location(keyring().create(**body))
 
 
 @bp.get("/v0/api_keys")
@@ -53,7 +49,7 @@ def list_api_keys(limit: int, after: int) -> tuple[Any, dict[str, str]]:
 
     Follow `Link` with rel="next" to see every key exactly once, whatever is created or deleted meanwhile.
     """
-    return _with_next(keyring().page(limit, after), limit, "after")
+    return with_next(keyring().page(limit, after), limit, "after")
 
 
 @bp.get("/v0/api_keys/<name>")
@@ -125,34 +121,4 @@ def rotate_api_key(name: str, body: dict[str, Any]) -> tuple[Minted, dict[str, s
     The key keeps its id and its name. The old secret goes on working for `grace_seconds`; a second rotation ends an
     earlier grace.
     """
-    return _with_location(keyring().rotate(nfc(name), **body))
-
-
-@bp.get("/v0/audit")
-@requires("admin")
-@takes_query(AuditPage)
-@answers(200, AuditEntry, many=True, headers=("Link",))
-def list_audit_entries(limit: int, before: int | None) -> tuple[Any, dict[str, str]]:
-    """List what was done to the tenant's keys, newest first. It outlives the keys."""
-    return _with_next(keyring().audit(limit, before), limit, "before")
-
-
-@bp.get("/healthz")
-@public
-@takes_query(NoParameters)
-@answers(200, Health)
-def healthz() -> dict[str, str]:
-    """Say whether the database answers."""
-    service().storage.ping()
-    service().keys.last_use.flush()
-    return {"status": "ok"}
-
-
-def _with_location(minted: Minted) -> tuple[Minted, dict[str, str]]:
-    return minted, {"Location": f"{mount_path()}/v0/api_keys/{quote(minted.name, safe='')}"}
-
-
-def _with_next(page: Page, limit: int, cursor: str) -> tuple[Any, dict[str, str]]:
-    if page.next is None:
-        return page.rows, {}
-    return page.rows, {"Link": f'<{mount_path()}{request.path}?limit={limit}&{cursor}={page.next}>; rel="next"'}
+    return with_location(keyring().rotate(nfc(name), **body))

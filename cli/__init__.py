@@ -2,9 +2,9 @@
 
 from flask import Flask
 
-from cli import keys, restore, serve
+from cli import backup, keys, restore, serve, token
 
 
 def install(app: Flask) -> None:
-    for part in (keys, restore, serve):
+    for part in (token, keys, backup, restore, serve):
         part.install(app)

@@ -1,68 +1,30 @@
-"""`flask token`, `flask keys ...`, `flask backup`: the same functions as the API, for who holds the machine.
+"""`flask keys`: the same functions as the API, for who holds the machine.
 
 What a script wants is alone on stdout, all else on stderr. Exit status: 1 for a refusal, 2 for what cannot be parsed.
 """
 
-import errno
 import json
-import os
-import pwd
-import re
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import click
 from flask import Flask
-from flask.cli import AppGroup, with_appcontext
-from marshmallow import ValidationError as SchemaError
+from flask.cli import AppGroup
 
+from cli.options import Duration, in_reach, operator, refusals, require_text, tenant_option
 from cli.table import in_words, key_table, visible
-from errors import AuthenticationFailed, KeyhookError
+from errors import AuthenticationFailed
 from formats.names import nfc
-from formats.redaction import redact, redact_values
 from formats.times import timestamp, wire_time
-from identity.principal import ROLES, Origin, Principal
-from identity.tokens import make_token
 from keys.tenant_keys import Keyring, Minted
 from models import status
-from observability.terminal import say
-from runtime.secret_fingerprint import is_another
-from runtime.startup import sync_directory
 from runtime.state import service
 from schemas import MAX_PAGE, CreateKey, DeleteKeyById, Key, RotateKey
-from storage.sqlite.database import connect, stamp
-from web.contract import flat
-
-MAX_TOKEN = timedelta(days=3650)
-LONG_TOKEN = timedelta(days=30)  # from where on a warning goes with it
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg]
-    """A number and one of s, m, h, d, w."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        match = re.fullmatch(r"([0-9]+)([smhdw])", value)
-        if match is None:
-            self.fail(f"{value!r} is no duration: write a number and one of s m h d w, as in 90d", param, ctx)
-        try:
-            return timedelta(seconds=int(match[1]) * UNITS[match[2]])
-        except (OverflowError, ValueError):  # a number all the same: what is too long is for the rules to say
-            return timedelta.max
-
 
 group = AppGroup("keys", help="Make, show and change API keys.")
-tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose keys.")
 
 
 def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -81,26 +43,6 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
     return decorate
 
 
-@click.command("token")
-@click.option("--owner", default=None, help="Who the token speaks for; your login name if left out.")
-@click.option("--role", type=click.Choice(list(ROLES)), default="admin", show_default=True)
-@tenant_option
-@click.option("--expires-in", type=Duration(), default="1h", show_default=True)
-@with_appcontext
-def token(owner: str | None, role: str, tenant: str, expires_in: timedelta) -> None:
-    """Print a JWT for a person."""
-    with refusals():
-        for option, value in (("--owner", owner), ("--tenant", tenant)):
-            if value is not None:
-                require_text(option, value)
-        require_lifetime(expires_in)
-        secret = service().settings.secret_key
-        made = make_token(secret, login_name() if owner is None else owner, role, tenant, _in_reach(expires_in))
-        click.echo(made)
-        if is_another(service().storage, secret):
-            say("the service last started with another secret: if it still has that one, it refuses this token")
-
-
 @command("create")
 @click.argument("name")
 @click.option("--role", help="read or write; write if left out.")
@@ -115,7 +57,7 @@ def create(keyring: Keyring, owner: str | None, expires_in: timedelta | None, **
     fields = {member: value for member, value in given.items() if value is not None}
     fields["scopes"] = list(fields["scopes"])
     if expires_in is not None:
-        fields["expires_at"] = timestamp(datetime.now(UTC) + _in_reach(expires_in))
+        fields["expires_at"] = timestamp(datetime.now(UTC) + in_reach(expires_in))
     print_secret(lambda: keyring.create(owner=owner, **CreateKey().load(fields)))
 
 
@@ -201,32 +143,6 @@ def inspect(keyring: Keyring) -> None:
         click.echo(f"an earlier secret, good until {wire_time(row.previous_until)}", err=True)
 
 
-@click.command("backup")
-@click.argument("file", type=click.Path(path_type=Path))
-@with_appcontext
-def backup(file: Path) -> None:
-    """Copy the database to FILE while the service runs. An existing FILE is refused."""
-    database = service().settings.database
-    try:
-        file = file.absolute()
-        part = file.with_name(f"{file.name}.part-{os.getpid()}")
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        try:
-            _copy(database, part)
-            os.link(part, file)  # refuses, at once and for good, to replace what is there
-        finally:
-            part.unlink()
-        sync_directory(file.parent)
-    except ValueError:
-        raise click.ClickException("that is no name for a file") from None
-    except FileExistsError:
-        raise click.ClickException(f"{file} exists already") from None
-    except OSError as error:
-        raise click.ClickException(f"{file} cannot be written: {error.strerror}") from None
-    except sqlite3.Error as error:
-        raise click.ClickException(f"the database cannot be copied: {error}") from None
-
-
 def print_secret(mint: Callable[[], Minted]) -> None:
     """Mints and prints: where nothing can be printed nothing is minted, as far as can be known beforehand."""
     if sys.stdout is None:
@@ -239,58 +155,6 @@ def print_secret(mint: Callable[[], Minted]) -> None:
         raise click.ClickException(why) from None
 
 
-def operator(tenant: str) -> Keyring:
-    """The keys of a tenant in the hands of whoever sits at the terminal: no limits but the rules."""
-    require_text("--tenant", tenant)
-    return service().keyring(Principal("cli", tenant, login_name(), "admin"), Origin())
-
-
-def login_name() -> str:
-    """By the user id of the process: LOGNAME and USER hold what anybody writes there, and the audit believes it."""
-    try:
-        name = pwd.getpwuid(os.getuid()).pw_name
-        name.encode()
-        return name
-    except (KeyError, UnicodeEncodeError):  # a container may run under a number without a name
-        return str(os.getuid())
-
-
-def require_lifetime(span: timedelta) -> None:
-    """Of a token, which nothing ends before its time but a new secret; a key of that lifetime can be disabled."""
-    if span > MAX_TOKEN:
-        raise click.ClickException(
-            f"--expires-in: a token lives for at most {MAX_TOKEN.days} days; a key may live longer"
-        )
-    if span > LONG_TOKEN:
-        say(f"a token cannot be revoked, and this one is good for {span.days} days: a key can be disabled at any time")
-
-
-def require_text(option: str, value: str) -> None:
-    if not value.strip() or not value.isprintable():
-        raise click.ClickException(f"{option}: must be printable and not empty")
-
-
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Errors of ours as one line and exit status 1."""
-    try:
-        yield
-    except SchemaError as error:
-        raise click.ClickException(_one_line(redact_values(flat(error.messages_dict)))) from None
-    except UnicodeEncodeError:
-        raise click.ClickException("what was given is no text in UTF-8") from None
-    except AuthenticationFailed as error:
-        raise click.ClickException(error.reason) from None
-    except OSError as error:
-        if error.errno == errno.EPIPE:  # whoever reads has had enough
-            raise
-        raise click.ClickException(f"stdout cannot be written: {error.strerror}") from None
-    except KeyhookError as error:
-        details = json.dumps(redact_values(error.details), ensure_ascii=False) if error.details else ""
-        why = redact(error.reason) if error.reason else details
-        raise click.ClickException(f"{error.text}{': ' if why else ''}{why}") from None
-
-
 def every_row(keyring: Keyring) -> Iterator[Any]:
     after: int | None = 0
     while after is not None:
@@ -298,32 +162,9 @@ def every_row(keyring: Keyring) -> Iterator[Any]:
         yield from rows
 
 
-def _copy(database: Path, target: Path) -> None:
-    with closing(connect(database)) as source, closing(connect(target)) as copy:
-        source.backup(copy)
-        stamp(copy)
-    with target.open("rb") as file:
-        os.fsync(file.fileno())
-
-
 def _counted(rows: Sequence[Any]) -> str:
     return f"{len(rows)} key" if len(rows) == 1 else f"{len(rows)} keys"
 
 
-def _in_reach(span: timedelta) -> timedelta:
-    try:
-        datetime.now(UTC) + span
-    except OverflowError:
-        raise click.ClickException("that is beyond the year 9999") from None
-    if not span:
-        raise click.ClickException("--expires-in: must be longer than nothing")
-    return span
-
-
-def _one_line(messages: dict[str, Any]) -> str:
-    return "; ".join(f"{name}: {json.dumps(what, ensure_ascii=False)}" for name, what in messages.items())
-
-
 def install(app: Flask) -> None:
-    for entry in (token, group, backup):
-        app.cli.add_command(entry)
+    app.cli.add_command(group)

@@ -20,7 +20,7 @@ from conftest import ROOT
 from flask import Flask
 from sqlalchemy import insert, select
 
-from cli import keys, table
+from cli import keys, options, table
 from formats.times import timestamp
 from models import api_keys
 from schemas import MAX_PAGE
@@ -57,7 +57,7 @@ def test_create_prints_the_key_and_nothing_else(flask: Callable[..., Any], call:
     who = call("GET", "/v0/auth", by=result.stdout.strip()).json
     assert (who["key_name"], who["owner"], who["role"], who["tenant"]) == (
         "laptop",
-        keys.login_name(),
+        options.login_name(),
         "write",
         "default",
     )
@@ -219,7 +219,7 @@ def test_a_token_is_an_admins_and_lasts_an_hour_or_what_is_told(
     secret = app.extensions["keyhook"].settings.secret_key
     claims = jwt.decode(flask("token", *words).stdout.strip(), secret, ["HS256"], audience="keyhook")
     assert claims["exp"] - claims["iat"] == seconds
-    assert (claims["role"], claims["sub"], claims["tenant"]) == ("admin", keys.login_name(), "default")
+    assert (claims["role"], claims["sub"], claims["tenant"]) == ("admin", options.login_name(), "default")
 
 
 def in_terminal(data_dir: Path, answer: bytes, *words: str) -> tuple[int, str]:
@@ -344,7 +344,7 @@ def test_the_table_fits_every_terminal(
     )
     make("日本語の鍵" * 10, "--expires-in", "1400w")
     with app.app_context():
-        lines = list(table.key_table(list(keys.every_row(keys.operator("default"))), width))
+        lines = list(table.key_table(list(keys.every_row(options.operator("default"))), width))
     assert max(table.cells(line) for line in lines) <= width
     assert [title in lines[0] for title in ("NAME", "STATUS")] == [True, True]
     assert ("OWNER" in lines[0]) == (width >= 61)
@@ -468,7 +468,7 @@ def test_the_audit_names_the_login(
 ) -> None:
     make("k", "--owner", "bob")
     (entry,) = call("GET", "/v0/audit").json
-    assert entry["actor"] == {"kind": "cli", "owner": keys.login_name(), "key_id": None, "key_name": None}
+    assert entry["actor"] == {"kind": "cli", "owner": options.login_name(), "key_id": None, "key_name": None}
     assert (entry["ip"], entry["request_id"]) == (None, None)
 
 

@@ -16,7 +16,7 @@ from werkzeug.http import parse_options_header
 import auth
 import schemas
 from api import demands, forward_auth
-from cli import keys, table
+from cli import options, table
 from errors import KeyhookError, StartupError
 from formats import api_key, names, redaction
 from formats.strict_json import parse_object
@@ -105,7 +105,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "token": quietly(lambda text: tokens.read_token(text, b"0" * 32), KeyhookError),
     "table": lambda text: table._fit(text, 40),
     "audit details": schemas._details,
-    "duration": quietly(lambda text: keys.Duration().convert(text, None, None), click.ClickException),
+    "duration": quietly(lambda text: options.Duration().convert(text, None, None), click.ClickException),
     "prefix setting": quietly(settings._prefix, StartupError),
     "whole number": quietly(
         lambda text: settings._whole_number({"KEYHOOK_X": text}, "KEYHOOK_X", range(9)), StartupError

@@ -15,7 +15,7 @@ from conftest import FLASK_RUN, SERVE, Server, missing, running
 from flask import Flask
 from test_startup import CREATE, LONG, TOKEN, made, run
 
-from cli.keys import login_name
+from cli.options import login_name
 from runtime.secret_fingerprint import FACT, fingerprint
 from storage.sqlite.database import connect
 

@@ -159,9 +159,9 @@ def test_a_key_that_was_given_more_time_meanwhile_stays(
     mint("k")
     move(app, "k", expires_at=ago(days=31))
     with app.app_context():
-        from cli import keys
+        from cli import options
 
-        ring = keys.operator("default")
+        ring = options.operator("default")
     found = ring.expired(now())
     monkeypatch.setattr(ring, "expired", lambda before: found)
     move(app, "k", expires_at="2099-01-01T00:00:00.000000Z")

@@ -1,0 +1,24 @@
+"""/v0/audit: what was done to the keys of a tenant, by whom."""
+
+from typing import Any
+
+from flask import Blueprint
+
+from api.responses import with_next
+from auth import keyring, requires
+from schemas import (
+    AuditEntry,
+    AuditPage,
+)
+from web.contract import answers, takes_query
+
+bp = Blueprint("audit", __name__)
+
+
+@bp.get("/v0/audit")
+@requires("admin")
+@takes_query(AuditPage)
+@answers(200, AuditEntry, many=True, headers=("Link",))
+def list_audit_entries(limit: int, before: int | None) -> tuple[Any, dict[str, str]]:
+    """List what was done to the tenant's keys, newest first. It outlives the keys."""
+    return with_next(keyring().audit(limit, before), limit, "before")

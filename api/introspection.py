@@ -1,0 +1,62 @@
+"""/v0/introspect: what a token stands for, for resource servers (RFC 7662)."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, g, request
+
+from auth import client_address, requires
+from errors import (
+    AuthenticationFailed,
+    InvalidRequest,
+)
+from identity.principal import Principal
+from identity.tokens import ISSUER
+from runtime.state import service
+from schemas import Introspection, IntrospectionRequest
+from web.contract import answers, fails, takes_form
+
+if TYPE_CHECKING:
+    pass
+
+bp = Blueprint("introspection", __name__)
+
+
+@bp.post("/v0/introspect")
+@requires("read")
+@takes_form(IntrospectionRequest)
+@answers(200, Introspection)
+@fails(InvalidRequest)
+def introspect(form: dict[str, str]) -> dict[str, Any]:
+    """Say what a token stands for (RFC 7662).
+
+    `{"active": false}` is all that is said of a token that is not good, or of another tenant.
+    """
+    try:
+        return _described(service().identify(form["token"], client_address, tenant=g.principal.tenant))
+    except AuthenticationFailed as refusal:
+        refusal.note(request.environ)
+        return {"active": False}
+
+
+def _described(principal: Principal) -> dict[str, Any]:
+    described = {
+        "active": True,
+        "scope": " ".join(principal.scopes) or None,
+        "client_id": principal.key_id,
+        "username": principal.owner,
+        "token_type": "Bearer",
+        "exp": _seconds(principal.expires_at),
+        "iat": _seconds(principal.issued_at),
+        "sub": principal.owner,
+        "iss": ISSUER,
+        "jti": principal.key_id,
+        "tenant": principal.tenant,
+        "role": principal.role,
+        "key_name": principal.key_name,
+    }
+    return {member: value for member, value in described.items() if value is not None}
+
+
+def _seconds(moment: str | None) -> int | None:
+    return int(datetime.fromisoformat(moment).timestamp()) if moment else None

@@ -1,0 +1,19 @@
+"""What answers of several resources have: the address of a key, the next page."""
+
+from typing import Any
+from urllib.parse import quote
+
+from flask import request
+
+from keys.tenant_keys import Minted, Page
+from web.contract import mount_path
+
+
+def with_location(minted: Minted) -> tuple[Minted, dict[str, str]]:
+    return minted, {"Location": f"{mount_path()}/v0/api_keys/{quote(minted.name, safe='')}"}
+
+
+def with_next(page: Page, limit: int, cursor: str) -> tuple[Any, dict[str, str]]:
+    if page.next is None:
+        return page.rows, {}
+    return page.rows, {"Link": f'<{mount_path()}{request.path}?limit={limit}&{cursor}={page.next}>; rel="next"'}

@@ -1,0 +1,99 @@
+"""What several commands share: durations, tenants, who acts, and errors as an exit status."""
+
+import errno
+import json
+import os
+import pwd
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+from marshmallow import ValidationError as SchemaError
+
+from errors import AuthenticationFailed, KeyhookError
+from formats.redaction import redact, redact_values
+from identity.principal import Origin, Principal
+from keys.tenant_keys import Keyring
+from runtime.state import service
+from web.contract import flat
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A number and one of s, m, h, d, w."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        match = re.fullmatch(r"([0-9]+)([smhdw])", value)
+        if match is None:
+            self.fail(f"{value!r} is no duration: write a number and one of s m h d w, as in 90d", param, ctx)
+        try:
+            return timedelta(seconds=int(match[1]) * UNITS[match[2]])
+        except (OverflowError, ValueError):  # a number all the same: what is too long is for the rules to say
+            return timedelta.max
+
+
+tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose keys.")
+
+
+def in_reach(span: timedelta) -> timedelta:
+    try:
+        datetime.now(UTC) + span
+    except OverflowError:
+        raise click.ClickException("that is beyond the year 9999") from None
+    if not span:
+        raise click.ClickException("--expires-in: must be longer than nothing")
+    return span
+
+
+def operator(tenant: str) -> Keyring:
+    """The keys of a tenant in the hands of whoever sits at the terminal: no limits but the rules."""
+    require_text("--tenant", tenant)
+    return service().keyring(Principal("cli", tenant, login_name(), "admin"), Origin())
+
+
+def login_name() -> str:
+    """By the user id of the process: LOGNAME and USER hold what anybody writes there, and the audit believes it."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+        name.encode()
+        return name
+    except (KeyError, UnicodeEncodeError):  # a container may run under a number without a name
+        return str(os.getuid())
+
+
+def require_text(option: str, value: str) -> None:
+    if not value.strip() or not value.isprintable():
+        raise click.ClickException(f"{option}: must be printable and not empty")
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Errors of ours as one line and exit status 1."""
+    try:
+        yield
+    except SchemaError as error:
+        raise click.ClickException(_one_line(redact_values(flat(error.messages_dict)))) from None
+    except UnicodeEncodeError:
+        raise click.ClickException("what was given is no text in UTF-8") from None
+    except AuthenticationFailed as error:
+        raise click.ClickException(error.reason) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever reads has had enough
+            raise
+        raise click.ClickException(f"stdout cannot be written: {error.strerror}") from None
+    except KeyhookError as error:
+        details = json.dumps(redact_values(error.details), ensure_ascii=False) if error.details else ""
+        why = redact(error.reason) if error.reason else details
+        raise click.ClickException(f"{error.text}{': ' if why else ''}{why}") from None
+
+
+def _one_line(messages: dict[str, Any]) -> str:
+    return "; ".join(f"{name}: {json.dumps(what, ensure_ascii=False)}" for name, what in messages.items())
