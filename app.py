@@ -18,7 +18,7 @@ from observability import logs
 from observability.terminal import is_choosing_command, refuse_debugger
 from runtime import settings, state
 from serving import stopping
-from storage.sqlite.database import engine_options
+from storage.sqlite.connection import engine_options
 from web import middleware
 
 DEFAULTS: dict[str, Any] = {

@@ -26,7 +26,7 @@ from bench import bare, servers
 from bench.load import Load, Measured, request
 from bench.server import FLASK_RUN, SERVE, running
 from bench.service import REAL_KEYS, caller, fill, quiet_app, token
-from keys.verification import Verifier
+from keys.hashing import Verifier
 
 CONNECTIONS = (1, 16)
 CHECK, MINT = "GET /v0/auth, warm key", "POST /v0/api_keys"

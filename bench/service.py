@@ -21,7 +21,7 @@ from app import create_app
 from formats import api_key
 from formats.times import timestamp
 from identity.tokens import make_token
-from storage.sqlite.database import connect
+from storage.sqlite.connection import connect
 
 REAL_KEYS = 1000  # with a secret that is known here, spread evenly over the others
 COLUMNS = ("id", "tenant", "name", "role", "scopes", "owner", "created_at", "last_used_at", "secret_hash")

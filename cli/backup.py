@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 
 from runtime.startup import sync_directory
 from runtime.state import service
-from storage.sqlite.database import connect, stamp
+from storage.sqlite.connection import connect, stamp
 
 
 @click.command("backup")

@@ -23,7 +23,8 @@ from observability.terminal import say
 from runtime.settings import Settings
 from runtime.startup import alone_in, look_at_schema, sync_directory
 from runtime.state import SETTINGS
-from storage.sqlite.database import connect, is_open_here, stamp
+from storage.sqlite.connection import connect, stamp
+from storage.sqlite.database import is_open_here
 from storage.sqlite.wal import SHARED_LOCK, is_open_elsewhere, lock_alone, require_own_wal
 
 BESIDE = ("-shm", "-wal", "-journal")  # removed in this order: an index without its WAL stops a start

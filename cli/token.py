@@ -14,8 +14,6 @@ from runtime.secret_fingerprint import is_another
 from runtime.state import service
 
 MAX_TOKEN = timedelta(days=3650)
-
-
 LONG_TOKEN = timedelta(days=30)  # from where on a warning goes with it
 
 

@@ -29,7 +29,9 @@ from keys import verification
 from keys.lineage import family, forget, forget_all, key_ids
 from keys.verification import Keys
 from models import api_keys, audit_entries, is_contained, lineage, status
-from storage.sqlite.database import Insert, Storage, unique_violations
+from storage.sqlite.connection import unique_violations
+from storage.sqlite.database import Storage
+from storage.sqlite.statements import Insert
 
 BATCH = 10_000  # ids in one statement: a database takes so many and not all
 

@@ -21,7 +21,7 @@ from models import SCHEMA
 from observability.terminal import is_server, say
 from runtime.permissions import say_who_else
 from runtime.settings import GUESSABLE, Settings, is_guessable, refuse, secret_of
-from storage.sqlite.database import connect, stamp
+from storage.sqlite.connection import connect, stamp
 from storage.sqlite.wal import require_own_wal
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"

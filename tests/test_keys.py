@@ -9,7 +9,7 @@ import pytest
 
 from formats import api_key, redaction
 from keys.bounded_cache import Memory
-from keys.verification import Verifier
+from keys.hashing import Verifier
 
 KEY = re.compile(r"kh_[0-9a-f]{32}_[0-9A-Za-z]{43}[0-9a-f]{8}")
 ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"

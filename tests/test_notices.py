@@ -17,7 +17,7 @@ from test_startup import CREATE, LONG, TOKEN, made, run
 
 from cli.options import login_name
 from runtime.secret_fingerprint import FACT, fingerprint
-from storage.sqlite.database import connect
+from storage.sqlite.connection import connect
 
 OTHER = "another-secret-of-32-bytes-for-tests"
 ANOTHER_AT_THE_START = "the secret that signs tokens is another than before"

@@ -25,7 +25,7 @@ import models
 from app import create_app
 from errors import StartupError
 from identity.tokens import make_token
-from storage.sqlite.database import connect
+from storage.sqlite.connection import connect
 
 CREATE = [sys.executable, "-m", "flask", "keys", "create"]
 TOKEN = [sys.executable, "-m", "flask", "token"]

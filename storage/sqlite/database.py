@@ -1,77 +1,36 @@
-"""The SQLite file: the one place that opens it, reads it, writes it and notices when it is not itself.
+"""The SQLite file: read and written, and detected when it was replaced or overwritten.
 
 Everything here turns a failing database into `DatabaseUnavailable`; a violated constraint passes through as it is.
 """
 
 import os
-import secrets
 import sqlite3
 import time
-from collections import deque, namedtuple
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar, cast
-from urllib.parse import quote
+from typing import Any, TypeVar
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, Executable, Row, Select, Table, insert, pool, text
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, Executable, Row, text
+from sqlalchemy.exc import DBAPIError
 
-from errors import DatabaseUnavailable, UniqueViolation
+from errors import DatabaseUnavailable
+from storage.sqlite.connection import HEADER, MAGIC, STAMP, Translated, control, count_change, driver
+from storage.sqlite.loose_writer import LooseWriter
+from storage.sqlite.statements import Lookup
 from storage.sqlite.write_queue import BUSY_TIMEOUT, WriteQueue
 
 CHECKPOINT_TIMEOUT = 500  # milliseconds
-HEADER = 100  # bytes of a database file
-# Within it: what every SQLite file begins with, `user_version` and `application_id`.
-MAGIC, STAMP, COUNT = slice(0, 16), slice(60, 64), slice(68, 72)
-MAX_COUNT = 2**31 - 1  # after which the count of changes begins again at 0
 
 T = TypeVar("T")
 _PING = text("SELECT 1 FROM api_keys LIMIT 1")
 
 
-def connect(path: Path | str, mode: str = "rw") -> sqlite3.Connection:
-    """A connection that never creates the file (`mode=rw`) and leaves transactions to the caller."""
-    connection = sqlite3.connect(
-        f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
-    )
-    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA trusted_schema = OFF")  # whoever wrote the file may call no function from within it
-    return connection
-
-
-def stamp(connection: sqlite3.Connection) -> None:
-    """Marks a database as itself, so that another one in its file, or a copy of it, is known for what it is."""
-    connection.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
-
-
-def count_change(connection: sqlite3.Connection) -> None:
-    """Within a transaction: notes in the header that there is one change more.
-
-    So each change writes page 1, which names the database and says which change it is: by that a WAL is known to belong
-    to a file or not (wal.py). SQLite's own counter does not count each transaction in WAL mode.
-    """
-    count = connection.execute("PRAGMA application_id").fetchone()[0]
-    connection.execute(f"PRAGMA application_id = {(count + 1) & MAX_COUNT}")
-
-
 def is_open_here(path: Path) -> bool:
     """Whether this process has the database open: then nobody may open and close its files past SQLite."""
     return any(storage.is_at(path) for storage in _open)
-
-
-def engine_options(path: Path) -> dict[str, Any]:
-    """For create_engine. No pool: `Storage` keeps the connections, so that a thread never waits for one."""
-    return {
-        "creator": lambda: connect(path),
-        "poolclass": pool.NullPool,
-        "isolation_level": "AUTOCOMMIT",
-        "hide_parameters": True,  # they hold hashes
-    }
 
 
 class Storage:
@@ -159,7 +118,7 @@ class Storage:
 
     def loose_writer(self) -> "LooseWriter":
         """For what may be lost: see LooseWriter."""
-        return LooseWriter(self)
+        return LooseWriter(self.engine, self.check_writable)
 
     def checkpoint(self, mode: str) -> None:
         """Takes the WAL into the database file. PASSIVE takes what is in nobody's way and waits for nobody; TRUNCATE
@@ -243,100 +202,3 @@ class Storage:
 
 
 _open: WeakSet[Storage] = WeakSet()
-
-
-class Lookup:
-    """A SELECT by one value for the hot path: compiled once, and run by the driver itself in a third of the time.
-
-    Its rows are named tuples of what the driver gives, so that a Boolean is 0 or 1.
-    """
-
-    def __init__(self, statement: Select[Any]) -> None:
-        self.text = str(statement.compile(dialect=sqlite.dialect()))
-        row = namedtuple("Row", statement.selected_columns.keys())  # type: ignore[misc]
-        self.make_row: Callable[[Iterable[Any]], Any] = row._make
-
-
-class Insert:
-    """An INSERT of rows of one table, compiled once and run by the driver itself in a third of the time."""
-
-    def __init__(self, table: Table, *, default: Iterable[str] = ()) -> None:
-        """`default` are the columns that take their default."""
-        columns = [column.name for column in table.c if column.name not in set(default)]
-        self.text = str(insert(table).compile(dialect=sqlite.dialect(paramstyle="named"), column_keys=columns))
-
-    def run(self, connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
-        """A violated constraint is the driver's own sqlite3.IntegrityError."""
-        driver(connection).executemany(self.text, rows)
-
-
-class LooseWriter:
-    """Writes that never wait for a lock and may be lost in a power cut: a connection that does not sync its commits."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self._connection: Connection | None = None
-
-    def execute(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
-        """One transaction with the statement for each row. Raises DatabaseUnavailable, at once when locked."""
-        self._storage.check_writable()
-        with Translated():
-            connection = self._connection or self._open()
-            self._connection = None
-            try:
-                control(connection, "BEGIN IMMEDIATE")
-                count_change(driver(connection))
-                connection.execute(statement, rows)
-                control(connection, "COMMIT")
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-
-    def _open(self) -> Connection:
-        connection = self._storage.engine.connect()
-        control(connection, "PRAGMA synchronous = NORMAL")
-        control(connection, "PRAGMA busy_timeout = 0")
-        return connection
-
-
-class Translated:
-    """SQLite's errors as DatabaseUnavailable, but for a violated constraint and for mistakes of our own.
-
-    A class, since a generator takes three microseconds of every check.
-    """
-
-    OURS = (IntegrityError, ProgrammingError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (SQLAlchemyError, sqlite3.Error)) and not isinstance(error, self.OURS):
-            raise DatabaseUnavailable(str(getattr(error, "orig", None) or error)) from error
-
-
-@contextmanager
-def unique_violations() -> Iterator[None]:
-    """Raises UniqueViolation for a broken unique constraint; any other error passes as it is."""
-    try:
-        yield
-    except (IntegrityError, sqlite3.IntegrityError) as error:
-        kind, _, columns = str(getattr(error, "orig", error)).partition(": ")
-        if kind != "UNIQUE constraint failed":
-            raise
-        raise UniqueViolation(frozenset(columns.split(", "))) from error
-
-
-def control(connection: Connection, statement: str) -> None:
-    """A statement without parameters, past SQLAlchemy's compiler: some come with every write."""
-    driver(connection).execute(statement)
-
-
-def driver(connection: Connection) -> sqlite3.Connection:
-    """What SQLAlchemy's connection is made of."""
-    return cast(sqlite3.Connection, connection.connection.dbapi_connection)

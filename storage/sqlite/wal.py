@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from errors import StartupError
-from storage.sqlite.database import COUNT, HEADER, MAGIC, MAX_COUNT, STAMP, is_open_here
+from storage.sqlite.connection import COUNT, HEADER, MAGIC, MAX_COUNT, STAMP
+from storage.sqlite.database import is_open_here
 
 SQLITE = b"SQLite format 3\0"
 WAL_MODE = slice(18, 20)  # of a database's header: 2 and 2 while changes go to a WAL

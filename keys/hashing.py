@@ -1,0 +1,56 @@
+"""Secrets and their hashes: the one place that makes a secret and compares one."""
+
+import hashlib
+import hmac
+from typing import NamedTuple
+
+import bcrypt
+
+from formats import api_key
+from keys.bounded_cache import Memory
+
+MEMORY_SIZE = 16_384  # verified secrets that a process remembers: about 4 MB
+HINT = 4  # characters at the end of a key by which people tell it from others
+
+
+class NewSecret(NamedTuple):
+    """`hash` is what is kept; the rest goes to the holder, once, as the text of the key."""
+
+    prefix: str
+    secret: str
+    hash: str
+
+    def text(self, key_id: str) -> str:
+        return api_key.write_key(self.prefix, key_id, self.secret)
+
+    def kept(self, key_id: str) -> dict[str, str]:
+        """The columns of a key's row that it fills."""
+        return {"secret_hash": self.hash, "prefix": self.prefix, "hint": self.text(key_id)[-HINT:]}
+
+
+class Verifier:
+    """Compares secrets with stored hashes, and remembers which it has seen to match.
+
+    bcrypt at its lowest cost takes about 1 ms. A secret is 256 random bits, which no work factor protects any further,
+    so after one success the process keeps its SHA-256 under the stored hash: never the secret, and worth nothing once
+    the hash has changed. The memory is bounded; the oldest entry goes first.
+    """
+
+    def __init__(self, size: int = MEMORY_SIZE) -> None:
+        self._known: Memory[bytes] = Memory(size)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def match(self, secret: str, hashes: list[str]) -> str | None:
+        """The hash that the secret matches, or None. A hash with a known secret refuses every other without bcrypt."""
+        digest = hashlib.sha256(secret.encode()).digest()
+        remembered = {stored: self._known.get(stored) for stored in hashes}  # once: other threads add to it meanwhile
+        for stored, known in remembered.items():
+            if known is not None and hmac.compare_digest(known, digest):
+                return stored
+        for stored, known in remembered.items():
+            if known is None and bcrypt.checkpw(secret.encode(), stored.encode()):
+                self._known.put(stored, digest)
+                return stored
+        return None

@@ -1,0 +1,116 @@
+"""When a key was last used: right to within a minute, at most one write a key a minute."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Row, bindparam, or_, update
+
+from errors import DatabaseUnavailable
+from formats.times import now, timestamp
+from keys.bounded_cache import Memory
+from models import api_keys
+from storage.sqlite.loose_writer import LooseWriter
+
+USE_INTERVAL = 60  # seconds between two writes of one key's last use
+USE_PENDING = 10_000  # keys whose use could not be written yet
+USE_RETRY = 0.5  # seconds after a write of uses that failed
+USE_AT_END = 0.3  # seconds that the last write of uses may take
+_NOTE_USE = (
+    update(api_keys)
+    .where(
+        api_keys.c.id == bindparam("key_id"),
+        or_(
+            api_keys.c.last_used_at.is_(None),
+            api_keys.c.last_used_at < bindparam("due"),
+            api_keys.c.last_used_at > bindparam("ahead"),
+        ),
+    )
+    .values(last_used_at=bindparam("at"), last_used_ip=bindparam("ip"))
+)
+
+
+class LastUse:
+    """Keeps `last_used_at` and `last_used_ip` right to within a minute, at most one write a key a minute.
+
+    A use that cannot be written (the lock is taken, the disk is full) waits for a later request and fails none.
+    """
+
+    def __init__(self, writer: LooseWriter) -> None:
+        self._writer = writer
+        self._pending: dict[str, dict[str, Any]] = {}
+        self._corrected: Memory[float] = Memory(USE_PENDING)  # when a time in the future was, by time.monotonic
+        self._busy = threading.Lock()
+        self._retry_at = 0.0
+
+    def note(self, row: Row[Any], address: Callable[[], str | None]) -> None:
+        """A key was used. `address` is asked only when the use is to be written."""
+        if _is_due(row.last_used_at) and len(self._pending) < USE_PENDING and self._may_write(row):
+            due = _at(time.time() - USE_INTERVAL)
+            self._pending[row.id] = {"key_id": row.id, "due": due, "at": now(), "ip": address()}
+        if self._pending:
+            self.flush()
+
+    def flush(self) -> None:
+        """Tries to write what is pending, without waiting for anyone."""
+        if not self._pending or time.monotonic() < self._retry_at or not self._busy.acquire(blocking=False):
+            return
+        try:
+            uses = list(self._pending.items())
+            ahead = _at(time.time() + USE_INTERVAL)  # as of now: another process may have written a later use since
+            self._writer.execute(_NOTE_USE, [{**use, "ahead": ahead} for _, use in uses])
+            for key_id, use in uses:
+                if self._pending.get(key_id) is use:
+                    del self._pending[key_id]
+        except DatabaseUnavailable:
+            self._retry_at = time.monotonic() + USE_RETRY
+        finally:
+            self._busy.release()
+
+    def settle(self) -> None:
+        """Writes what is pending, at the end: tries for a moment where another process holds the lock."""
+        end = time.monotonic() + USE_AT_END
+        while self._pending and time.monotonic() < end:
+            self._retry_at = 0.0
+            self.flush()
+            if self._pending:
+                time.sleep(0.02)
+
+    def close(self) -> None:
+        self.settle()
+        self._writer.close()
+
+    def _may_write(self, row: Row[Any]) -> bool:
+        """Two machines whose clocks differ would correct each other at every use: once a minute is enough."""
+        if row.last_used_at is None or row.last_used_at < now():
+            return True
+        before = self._corrected.get(row.id)
+        if before is not None and time.monotonic() - before < USE_INTERVAL:
+            return False
+        self._corrected.put(row.id, time.monotonic())
+        return True
+
+
+def _is_due(last: str | None) -> bool:
+    """A use that was noted too long ago is, and one that was noted in the future, as when the clock stepped back.
+
+    Mostly it is neither, and the texts of a whole second, which are remembered, say so.
+    """
+    if last is None:
+        return True
+    moment = time.time()
+    since, until = _settled(int(moment))
+    return not since <= last <= until and (last < _at(moment - USE_INTERVAL) or last > _at(moment + USE_INTERVAL))
+
+
+@lru_cache(maxsize=2)
+def _settled(second: int) -> tuple[str, str]:
+    """A use that was noted between these is not due at any moment of the second."""
+    return _at(second + 1 - USE_INTERVAL), _at(second + USE_INTERVAL)
+
+
+def _at(moment: float) -> str:
+    return timestamp(datetime.fromtimestamp(moment, UTC))

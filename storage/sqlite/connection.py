@@ -1,0 +1,95 @@
+"""A connection to the SQLite file: its settings, its marks, and its errors in the words of the service."""
+
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+from sqlalchemy import Connection, pool
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+
+from errors import DatabaseUnavailable, UniqueViolation
+from storage.sqlite.write_queue import BUSY_TIMEOUT
+
+HEADER = 100  # bytes of a database file
+# Within it: what every SQLite file begins with, `user_version` and `application_id`.
+MAGIC, STAMP, COUNT = slice(0, 16), slice(60, 64), slice(68, 72)
+MAX_COUNT = 2**31 - 1  # after which the count of changes begins again at 0
+
+
+def connect(path: Path | str, mode: str = "rw") -> sqlite3.Connection:
+    """A connection that never creates the file (`mode=rw`) and leaves transactions to the caller."""
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+    )
+    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")  # whoever wrote the file may call no function from within it
+    return connection
+
+
+def stamp(connection: sqlite3.Connection) -> None:
+    """Marks a database as itself, so that another one in its file, or a copy of it, is known for what it is."""
+    connection.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
+
+
+def count_change(connection: sqlite3.Connection) -> None:
+    """Within a transaction: notes in the header that there is one change more.
+
+    So each change writes page 1, which names the database and says which change it is: by that a WAL is known to belong
+    to a file or not (wal.py). SQLite's own counter does not count each transaction in WAL mode.
+    """
+    count = connection.execute("PRAGMA application_id").fetchone()[0]
+    connection.execute(f"PRAGMA application_id = {(count + 1) & MAX_COUNT}")
+
+
+def engine_options(path: Path) -> dict[str, Any]:
+    """For create_engine. No pool: `Storage` keeps the connections, so that a thread never waits for one."""
+    return {
+        "creator": lambda: connect(path),
+        "poolclass": pool.NullPool,
+        "isolation_level": "AUTOCOMMIT",
+        "hide_parameters": True,  # they hold hashes
+    }
+
+
+class Translated:
+    """SQLite's errors as DatabaseUnavailable, but for a violated constraint and for mistakes of our own.
+
+    A class, since a generator takes three microseconds of every check.
+    """
+
+    OURS = (IntegrityError, ProgrammingError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (SQLAlchemyError, sqlite3.Error)) and not isinstance(error, self.OURS):
+            raise DatabaseUnavailable(str(getattr(error, "orig", None) or error)) from error
+
+
+@contextmanager
+def unique_violations() -> Iterator[None]:
+    """Raises UniqueViolation for a broken unique constraint; any other error passes as it is."""
+    try:
+        yield
+    except (IntegrityError, sqlite3.IntegrityError) as error:
+        kind, _, columns = str(getattr(error, "orig", error)).partition(": ")
+        if kind != "UNIQUE constraint failed":
+            raise
+        raise UniqueViolation(frozenset(columns.split(", "))) from error
+
+
+def control(connection: Connection, statement: str) -> None:
+    """A statement without parameters, past SQLAlchemy's compiler: some come with every write."""
+    driver(connection).execute(statement)
+
+
+def driver(connection: Connection) -> sqlite3.Connection:
+    """What SQLAlchemy's connection is made of."""
+    return cast(sqlite3.Connection, connection.connection.dbapi_connection)

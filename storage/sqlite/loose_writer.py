@@ -1,0 +1,44 @@
+"""Writes that may be lost."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Executable
+
+from storage.sqlite.connection import Translated, control, count_change, driver
+
+
+class LooseWriter:
+    """Writes that never wait for a lock and may be lost in a power cut: a connection that does not sync its commits."""
+
+    def __init__(self, engine: Engine, check_writable: Callable[[], None]) -> None:
+        """`check_writable` raises DatabaseUnavailable where nothing may be written."""
+        self._engine = engine
+        self._check_writable = check_writable
+        self._connection: Connection | None = None
+
+    def execute(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
+        """One transaction with the statement for each row. Raises DatabaseUnavailable, at once when locked."""
+        self._check_writable()
+        with Translated():
+            connection = self._connection or self._open()
+            self._connection = None
+            try:
+                control(connection, "BEGIN IMMEDIATE")
+                count_change(driver(connection))
+                connection.execute(statement, rows)
+                control(connection, "COMMIT")
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def _open(self) -> Connection:
+        connection = self._engine.connect()
+        control(connection, "PRAGMA synchronous = NORMAL")
+        control(connection, "PRAGMA busy_timeout = 0")
+        return connection
