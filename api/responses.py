@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 from flask import request
 
-from keys.tenant_keys import Minted, Page
+from keys.paging import Page
+from keys.tenant_keys import Minted
 from web.contract import mount_path
 
 

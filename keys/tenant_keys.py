@@ -5,7 +5,6 @@ can forget it. A change, its limits and its audit entry are one transaction: wha
 it, under the write lock, so a key that was disabled, lowered, rotated away or deleted meanwhile changes nothing more.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,13 +21,14 @@ from errors import (
     UnknownApiKey,
     UnknownApiKeyId,
 )
-from formats.redaction import redact, redact_values
 from formats.times import now, timestamp
-from identity.principal import Limits, Origin, Principal
-from keys import verification
+from identity.principal import Origin, Principal
+from keys import audit, paging, verification
+from keys.limits import Limits
 from keys.lineage import family, forget, forget_all, key_ids
+from keys.paging import Page
 from keys.verification import Keys
-from models import api_keys, audit_entries, is_contained, lineage, status
+from models import api_keys, is_contained, lineage, status
 from storage.sqlite.connection import unique_violations
 from storage.sqlite.database import Storage
 from storage.sqlite.statements import Insert
@@ -43,7 +43,6 @@ _NEW_KEY = Insert(
     ],
 )
 _NEW_LINK = Insert(lineage)
-_NEW_ENTRY = Insert(audit_entries, default=["id"])
 _ACTING_KEY = select(api_keys).where(api_keys.c.id == bindparam("key_id"))
 
 
@@ -53,13 +52,6 @@ class Minted(NamedTuple):
     api_key: str
     id: str
     name: str
-
-
-class Page(NamedTuple):
-    """Rows, and the cursor of the next page or None when these are the last."""
-
-    rows: Sequence[Row[Any]]
-    next: int | None
 
 
 class Keyring:
@@ -77,7 +69,7 @@ class Keyring:
     def page(self, limit: int, after: int) -> Page:
         """Keys in order of creation, from the one after the cursor; the cursor needs no key to be still there."""
         rows = self._storage.all(self._mine.where(api_keys.c.seq > after).order_by(api_keys.c.seq).limit(limit + 1))
-        return _page(rows, limit, "seq")
+        return paging.page(rows, limit, "seq")
 
     def get(self, name: str) -> Row[Any]:
         """Raises UnknownApiKey."""
@@ -223,11 +215,7 @@ class Keyring:
 
     def audit(self, limit: int, before: int | None) -> Page:
         """The tenant's entries, newest first, from the one before the given id."""
-        mine = select(audit_entries).where(audit_entries.c.tenant == self.tenant)
-        if before is not None:
-            mine = mine.where(audit_entries.c.id < before)
-        rows = self._storage.all(mine.order_by(audit_entries.c.id.desc()).limit(limit + 1))
-        return _page(rows, limit, "id")
+        return audit.page(self._storage, self.tenant, limit, before)
 
     @contextmanager
     def _change(self) -> Iterator[tuple[Connection, Limits | None]]:
@@ -275,20 +263,7 @@ class Keyring:
         return row
 
     def _record(self, tx: Connection, action: str, subjects: Iterable[tuple[str, str]], details: Any) -> None:
-        actor = self._principal
-        common = {
-            "tenant": self.tenant,
-            "at": now(),
-            "action": action,
-            "actor_kind": actor.kind,
-            "actor_owner": redact(actor.owner),
-            "actor_key_id": actor.key_id,
-            "actor_key_name": actor.key_name,
-            "ip": self._origin.ip,
-            "request_id": self._origin.request_id,
-            "details": json.dumps(redact_values(details)) if details is not None else None,
-        }
-        _NEW_ENTRY.run(tx, [{**common, "key_id": key_id, "key_name": name} for key_id, name in subjects])
+        audit.record(tx, self._principal, self._origin, action, subjects, details)
 
 
 @contextmanager
@@ -317,8 +292,3 @@ def _known(rows: Sequence[Row[Any]], name: str | None, key_id: str | None) -> Se
     if rows:
         return rows
     raise UnknownApiKey(name or "") if key_id is None else UnknownApiKeyId(key_id)
-
-
-def _page(rows: Sequence[Row[Any]], limit: int, cursor: str) -> Page:
-    shown = rows[:limit]
-    return Page(shown, getattr(shown[-1], cursor) if len(rows) > limit else None)

@@ -1,0 +1,50 @@
+"""The audit: what was done to the keys of a tenant, written in the transaction that did it, and read by pages."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from formats.redaction import redact, redact_values
+from formats.times import now
+from identity.principal import Origin, Principal
+from keys import paging
+from models import audit_entries
+from storage.sqlite.database import Storage
+from storage.sqlite.statements import Insert
+
+_NEW_ENTRY = Insert(audit_entries, default=["id"])
+
+
+def record(
+    tx: Connection,
+    actor: Principal,
+    origin: Origin,
+    action: str,
+    subjects: Iterable[tuple[str, str]],
+    details: dict[str, Any] | None,
+) -> None:
+    """One entry in the actor's tenant for each subject, which is the id of a key and its name."""
+    common = {
+        "tenant": actor.tenant,
+        "at": now(),
+        "action": action,
+        "actor_kind": actor.kind,
+        "actor_owner": redact(actor.owner),
+        "actor_key_id": actor.key_id,
+        "actor_key_name": actor.key_name,
+        "ip": origin.ip,
+        "request_id": origin.request_id,
+        "details": json.dumps(redact_values(details)) if details is not None else None,
+    }
+    _NEW_ENTRY.run(tx, [{**common, "key_id": key_id, "key_name": name} for key_id, name in subjects])
+
+
+def page(storage: Storage, tenant: str, limit: int, before: int | None) -> paging.Page:
+    """The tenant's entries, newest first, from the one before the given id."""
+    mine = select(audit_entries).where(audit_entries.c.tenant == tenant)
+    if before is not None:
+        mine = mine.where(audit_entries.c.id < before)
+    rows = storage.all(mine.order_by(audit_entries.c.id.desc()).limit(limit + 1))
+    return paging.page(rows, limit, "id")
