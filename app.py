@@ -73,7 +73,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         part.install(app)
     for blueprint in (keys.bp, forward_auth.bp, introspection.bp, audit.bp, health.bp, openapi.bp, docs.bp):
         app.register_blueprint(blueprint)
-    app.wsgi_app = middleware.Envelope(app.wsgi_app, chosen.trusted_proxies)  # type: ignore[method-assign]
+    app.wsgi_app = middleware.Middleware(app.wsgi_app, chosen.trusted_proxies)  # type: ignore[method-assign]
     if not is_choosing_command():
         with app.app_context():
             state.service()

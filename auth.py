@@ -12,8 +12,8 @@ from flask import Blueprint, Flask, g, request
 
 from errors import AuthenticationFailed
 from formats.times import wire_time
-from identity.principal import Origin, Principal
-from keys.tenant_keys import Keyring
+from identity.principal import Principal, RequestOrigin
+from keys.tenant_keys import TenantKeys
 from runtime.state import service
 from web import forwarded
 
@@ -120,9 +120,9 @@ def authenticate(environ: "WSGIEnvironment", credential: str | None) -> Principa
     return principal
 
 
-def keyring() -> Keyring:
+def keyring() -> TenantKeys:
     """The keys of the caller's tenant, as the caller may see and change them."""
-    return service().keyring(g.principal, Origin(client_address(), request.environ.get("keyhook.request_id")))
+    return service().keyring(g.principal, RequestOrigin(client_address(), request.environ.get("keyhook.request_id")))
 
 
 def client_address() -> str | None:

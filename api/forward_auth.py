@@ -20,9 +20,9 @@ from errors import (
     UnknownDemand,
 )
 from identity.principal import Principal
-from keys.bounded_cache import Memory, weight
+from keys.bounded_cache import BoundedCache, weight
 from schemas import AuthQuery, Identity
-from web.contract import Answer, fails, promises
+from web.contract import Answer, documents, fails
 from web.forwarded import is_preflight
 
 if TYPE_CHECKING:
@@ -47,12 +47,14 @@ Rendered = tuple[bytes, list[tuple[str, str]]]  # the body and the identity head
 _identity = Identity()
 _nobody: dict[str, Any] = {**dict.fromkeys(_identity.fields), "kind": "preflight", "scopes": []}
 # Answers by their principals, in at most 4 MB: 2,200 bytes for a small key, 15,000 for one of 50 long scopes.
-_answers: Memory[Rendered] = Memory(2048, 4 * 1024**2, lambda principal, rendered: weight((principal, rendered)))
+_answers: BoundedCache[Rendered] = BoundedCache(
+    2048, 4 * 1024**2, lambda principal, rendered: weight((principal, rendered))
+)
 PREFLIGHT: Rendered = json.dumps(_nobody).encode(), [(name, "") for name in IDENTITY_HEADERS]
 
 
 @public  # it identifies by itself: only here is more read than a bearer
-@promises(200, Identity, headers=IDENTITY_HEADERS, query=AuthQuery)
+@documents(200, Identity, headers=IDENTITY_HEADERS, query=AuthQuery)
 @fails(AuthenticationFailed, InsufficientPermissions, InsufficientScope, TenantNotAllowed, UnknownDemand)
 def auth() -> Answer:
     """Say whether a credential is good, for a reverse proxy.

@@ -19,7 +19,7 @@ from auth import public
 from errors import KeyhookError
 from identity.principal import ROLES
 from schemas import EXAMPLE_ID, CreateKey, Document, Error, InvalidRequestError, NoParameters
-from web.contract import Contract, json_answer, mount_path, promises, takes_query
+from web.contract import Contract, documents, json_answer, mount_path, takes_query
 from web.fields import Flag, Timestamp, WholeNumber
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ ERROR_SCHEMAS: dict[type[KeyhookError], type[Schema]] = {errors.InvalidRequest: 
 @bp.get("/openapi.json")
 @public
 @takes_query(NoParameters)
-@promises(200, Document)
+@documents(200, Document)
 def openapi_json() -> Response:
     """Describe this service (OpenAPI 3.1)."""
     known = current_app.extensions
@@ -147,9 +147,9 @@ def document(app: Flask) -> dict[str, Any]:
     return spec.to_dict()
 
 
-def refusals(rule: Rule, access: str, promise: Contract) -> list[type[KeyhookError]]:
+def refusals(rule: Rule, access: str, terms: Contract) -> list[type[KeyhookError]]:
     """How a route can fail: by its decorators, by its path, by its own word and by a database that is gone."""
-    found = [*promise.failures]
+    found = [*terms.failures]
     if access != "public":
         found.append(errors.AuthenticationFailed)
     if ROLES.get(access, 0) > min(ROLES.values()):
@@ -242,37 +242,37 @@ def _methods(rule: Rule) -> list[str]:
     return sorted(method.lower() for method in (rule.methods or {"GET"}) - {"HEAD", "OPTIONS"})
 
 
-def _operation(path: str, rule: Rule, view: Any, promise: Contract) -> dict[str, Any]:
+def _operation(path: str, rule: Rule, view: Any, terms: Contract) -> dict[str, Any]:
     summary, _, rest = cleandoc(view.__doc__).partition("\n\n")
-    security = _security(view.access, promise)
+    security = _security(view.access, terms)
     common = COMMON_HEADERS | {"Keyhook-Key-Expires"} if security else COMMON_HEADERS
-    failures = _by_status(sample(error, view.access) for error in refusals(rule, view.access, promise))
+    failures = _by_status(sample(error, view.access) for error in refusals(rule, view.access, terms))
     operation: dict[str, Any] = {
         "operationId": view.__name__,
         "tags": [TAG_OF[path]],
         "summary": " ".join(summary.replace("`", "").split()).removesuffix("."),
         "security": security,
         "responses": {
-            **_successes(promise, common),
+            **_successes(terms, common),
             **{str(status): _failure(found, common) for status, found in failures.items()},
         },
     }
     if rest:
         operation["description"] = rest
-    if promise.query and promise.query.fields:
-        operation["parameters"] = [{"in": "query", "schema": promise.query}]
-    if promise.body or promise.form:
-        media_type = "application/json" if promise.body else "application/x-www-form-urlencoded"
-        content = {media_type: {"schema": promise.body or promise.form}}
+    if terms.query and terms.query.fields:
+        operation["parameters"] = [{"in": "query", "schema": terms.query}]
+    if terms.body or terms.form:
+        media_type = "application/json" if terms.body else "application/x-www-form-urlencoded"
+        content = {media_type: {"schema": terms.body or terms.form}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
 
 
-def _security(access: str, promise: Contract) -> list[dict[str, list[str]]]:
+def _security(access: str, terms: Contract) -> list[dict[str, list[str]]]:
     """A public view that can still refuse a credential is the gate, which reads it in more ways than one."""
     if access != "public":
         return [{"bearer": []}]
-    return [{"api_key": []}, {"bearer": []}, {"basic": []}] if errors.AuthenticationFailed in promise.failures else []
+    return [{"api_key": []}, {"bearer": []}, {"basic": []}] if errors.AuthenticationFailed in terms.failures else []
 
 
 def _by_status(samples: Iterable[KeyhookError]) -> dict[int, list[KeyhookError]]:
@@ -282,16 +282,16 @@ def _by_status(samples: Iterable[KeyhookError]) -> dict[int, list[KeyhookError]]
     return found
 
 
-def _successes(promise: Contract, common: set[str]) -> dict[str, Any]:
+def _successes(terms: Contract, common: set[str]) -> dict[str, Any]:
     """What the view answers, and for one that can be tried without effect what it answers then."""
-    done: dict[str, Any] = {"description": "Done", "headers": _header_refs(common.union(promise.headers))}
-    if promise.answer:
-        done["content"] = {"application/json": {"schema": promise.answer}}
-    if promise.preview is None:
-        return {str(promise.status): done}
-    content = {"application/json": {"schema": promise.preview}}
+    done: dict[str, Any] = {"description": "Done", "headers": _header_refs(common.union(terms.headers))}
+    if terms.answer:
+        done["content"] = {"application/json": {"schema": terms.answer}}
+    if terms.preview is None:
+        return {str(terms.status): done}
+    content = {"application/json": {"schema": terms.preview}}
     tried = {"description": "With `dry_run`: what would go", "headers": _header_refs(common), "content": content}
-    return {str(promise.status): done, "200": tried}
+    return {str(terms.status): done, "200": tried}
 
 
 def _failure(samples: list[KeyhookError], common: set[str]) -> dict[str, Any]:

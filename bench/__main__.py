@@ -26,7 +26,7 @@ from bench import bare, servers
 from bench.load import Load, Measured, request
 from bench.server import FLASK_RUN, SERVE, running
 from bench.service import REAL_KEYS, caller, fill, quiet_app, token
-from keys.hashing import Verifier
+from keys.hashing import SecretHasher
 
 CONNECTIONS = (1, 16)
 CHECK, MINT = "GET /v0/auth, warm key", "POST /v0/api_keys"
@@ -219,7 +219,7 @@ def forgetting(app, call: Callable[[int], float]) -> Callable[[int], float]:
     """The calls of a process that sees each key for the first time."""
 
     def cold(count: int) -> float:
-        app.extensions["keyhook"].keys.verifier = Verifier()
+        app.extensions["keyhook"].keys.verifier = SecretHasher()
         return call(count)
 
     return cold

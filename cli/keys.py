@@ -19,7 +19,7 @@ from cli.table import in_words, key_table, visible
 from errors import AuthenticationFailed
 from formats.names import nfc
 from formats.times import timestamp, wire_time
-from keys.tenant_keys import Keyring, Minted
+from keys.tenant_keys import Minted, TenantKeys
 from models import status
 from runtime.state import service
 from schemas import MAX_PAGE, CreateKey, DeleteKeyById, Key, RotateKey
@@ -28,7 +28,7 @@ group = AppGroup("keys", help="Make, show and change API keys.")
 
 
 def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
-    """A command of `flask keys`: takes --tenant, passes a Keyring first, and ends with status 1 on a refusal."""
+    """A command of `flask keys`: takes --tenant, passes a TenantKeys first, and ends with status 1 on a refusal."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @group.command(name)
@@ -50,7 +50,7 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @click.option("--expires-in", type=Duration(), help="For ever if left out.")
 @click.option("--owner", help="The person behind it; your login name if left out.")
 @click.option("--description")
-def create(keyring: Keyring, owner: str | None, expires_in: timedelta | None, **given: Any) -> None:
+def create(keyring: TenantKeys, owner: str | None, expires_in: timedelta | None, **given: Any) -> None:
     """Mint a key and print it: this is the only time it is shown."""
     if owner is not None:
         require_text("--owner", owner)
@@ -63,7 +63,7 @@ def create(keyring: Keyring, owner: str | None, expires_in: timedelta | None, **
 
 @command("list")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def list_keys(keyring: Keyring, as_json: bool) -> None:
+def list_keys(keyring: TenantKeys, as_json: bool) -> None:
     """Show all keys, without their secrets."""
     rows = list(every_row(keyring))
     if as_json:
@@ -76,7 +76,7 @@ def list_keys(keyring: Keyring, as_json: bool) -> None:
 @command("rotate")
 @click.argument("name")
 @click.option("--grace", type=Duration(), default="0s", help="How long the old secret goes on working.")
-def rotate(keyring: Keyring, name: str, grace: timedelta) -> None:
+def rotate(keyring: TenantKeys, name: str, grace: timedelta) -> None:
     """Give a key a new secret and print it."""
     rotation = RotateKey().load({"grace_seconds": int(grace.total_seconds())})
     print_secret(lambda: keyring.rotate(nfc(name), **rotation))
@@ -84,14 +84,14 @@ def rotate(keyring: Keyring, name: str, grace: timedelta) -> None:
 
 @command("disable")
 @click.argument("name")
-def disable(keyring: Keyring, name: str) -> None:
+def disable(keyring: TenantKeys, name: str) -> None:
     """Refuse a key until it is enabled again."""
     keyring.update(nfc(name), {"disabled": True})
 
 
 @command("enable")
 @click.argument("name")
-def enable(keyring: Keyring, name: str) -> None:
+def enable(keyring: TenantKeys, name: str) -> None:
     """Accept a disabled key again."""
     keyring.update(nfc(name), {"disabled": False})
 
@@ -101,7 +101,7 @@ def enable(keyring: Keyring, name: str) -> None:
 @click.option("--id", "key_id", help="Instead of NAME; with --cascade also that of a key that is gone.")
 @click.option("--cascade", is_flag=True, help="Also every key that was minted with it, and theirs.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def delete(keyring: Keyring, name: str | None, key_id: str | None, cascade: bool, yes: bool) -> None:
+def delete(keyring: TenantKeys, name: str | None, key_id: str | None, cascade: bool, yes: bool) -> None:
     """Delete a key for good: NAME, or the one with --id."""
     if (name is None) == (key_id is None):
         raise click.UsageError("give either a NAME or --id")
@@ -120,7 +120,7 @@ def delete(keyring: Keyring, name: str | None, key_id: str | None, cascade: bool
 @command("prune")
 @click.option("--expired", type=Duration(), required=True, help="How long ago a key must have ended, at least.")
 @click.option("--dry-run", is_flag=True, help="Delete nothing.")
-def prune(keyring: Keyring, expired: timedelta, dry_run: bool) -> None:
+def prune(keyring: TenantKeys, expired: timedelta, dry_run: bool) -> None:
     """Delete the keys that expired so long ago, and print their names."""
     try:
         before = timestamp(datetime.now(UTC) - expired)
@@ -131,7 +131,7 @@ def prune(keyring: Keyring, expired: timedelta, dry_run: bool) -> None:
 
 
 @command("inspect")
-def inspect(keyring: Keyring) -> None:
+def inspect(keyring: TenantKeys) -> None:
     """Read a key on stdin and say which it is, without printing it."""
     given = sys.stdin.buffer.readline() if sys.stdin else b""
     row, matched = service().keys.find(given.decode(errors="replace").strip())
@@ -155,7 +155,7 @@ def print_secret(mint: Callable[[], Minted]) -> None:
         raise click.ClickException(why) from None
 
 
-def every_row(keyring: Keyring) -> Iterator[Any]:
+def every_row(keyring: TenantKeys) -> Iterator[Any]:
     after: int | None = 0
     while after is not None:
         rows, after = keyring.page(MAX_PAGE, after)

@@ -15,8 +15,8 @@ from marshmallow import ValidationError as SchemaError
 
 from errors import AuthenticationFailed, KeyhookError
 from formats.redaction import redact, redact_values
-from identity.principal import Origin, Principal
-from keys.tenant_keys import Keyring
+from identity.principal import Principal, RequestOrigin
+from keys.tenant_keys import TenantKeys
 from runtime.state import service
 from web.contract import flat
 
@@ -53,10 +53,10 @@ def in_reach(span: timedelta) -> timedelta:
     return span
 
 
-def operator(tenant: str) -> Keyring:
+def operator(tenant: str) -> TenantKeys:
     """The keys of a tenant in the hands of whoever sits at the terminal: no limits but the rules."""
     require_text("--tenant", tenant)
-    return service().keyring(Principal("cli", tenant, login_name(), "admin"), Origin())
+    return service().keyring(Principal("cli", tenant, login_name(), "admin"), RequestOrigin())
 
 
 def login_name() -> str:

@@ -51,7 +51,7 @@ class Principal(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class RequestOrigin:
     """Where a request came from, for the audit: both None on the command line."""
 
     ip: str | None = None

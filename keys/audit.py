@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from formats.redaction import redact, redact_values
 from formats.times import now
-from identity.principal import Origin, Principal
+from identity.principal import Principal, RequestOrigin
 from keys import paging
 from models import audit_entries
 from storage.sqlite.database import Storage
@@ -20,7 +20,7 @@ _NEW_ENTRY = Insert(audit_entries, default=["id"])
 def record(
     tx: Connection,
     actor: Principal,
-    origin: Origin,
+    origin: RequestOrigin,
     action: str,
     subjects: Iterable[tuple[str, str]],
     details: dict[str, Any] | None,

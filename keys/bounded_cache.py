@@ -14,7 +14,7 @@ def weight(value: Any) -> int:
     return sys.getsizeof(value) + parts
 
 
-class Memory(Generic[V]):
+class BoundedCache(Generic[V]):
     """A bounded dictionary for several threads; the oldest entry goes first.
 
     It holds at most so many entries, and where `weigh` says how many bytes one of them has, at most `room` bytes. A

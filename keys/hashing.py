@@ -7,7 +7,7 @@ from typing import NamedTuple
 import bcrypt
 
 from formats import api_key
-from keys.bounded_cache import Memory
+from keys.bounded_cache import BoundedCache
 
 MEMORY_SIZE = 16_384  # verified secrets that a process remembers: about 4 MB
 HINT = 4  # characters at the end of a key by which people tell it from others
@@ -28,7 +28,7 @@ class NewSecret(NamedTuple):
         return {"secret_hash": self.hash, "prefix": self.prefix, "hint": self.text(key_id)[-HINT:]}
 
 
-class Verifier:
+class SecretHasher:
     """Compares secrets with stored hashes, and remembers which it has seen to match.
 
     bcrypt at its lowest cost takes about 1 ms. A secret is 256 random bits, which no work factor protects any further,
@@ -37,7 +37,7 @@ class Verifier:
     """
 
     def __init__(self, size: int = MEMORY_SIZE) -> None:
-        self._known: Memory[bytes] = Memory(size)
+        self._known: BoundedCache[bytes] = BoundedCache(size)
 
     def __len__(self) -> int:
         return len(self._known)

@@ -11,9 +11,9 @@ from sqlalchemy import Row, bindparam, or_, update
 
 from errors import DatabaseUnavailable
 from formats.times import now, timestamp
-from keys.bounded_cache import Memory
+from keys.bounded_cache import BoundedCache
 from models import api_keys
-from storage.sqlite.loose_writer import LooseWriter
+from storage.sqlite.best_effort_writer import BestEffortWriter
 
 USE_INTERVAL = 60  # seconds between two writes of one key's last use
 USE_PENDING = 10_000  # keys whose use could not be written yet
@@ -39,10 +39,11 @@ class LastUse:
     A use that cannot be written (the lock is taken, the disk is full) waits for a later request and fails none.
     """
 
-    def __init__(self, writer: LooseWriter) -> None:
+    def __init__(self, writer: BestEffortWriter) -> None:
         self._writer = writer
         self._pending: dict[str, dict[str, Any]] = {}
-        self._corrected: Memory[float] = Memory(USE_PENDING)  # when a time in the future was, by time.monotonic
+        # When a time in the future was corrected, by time.monotonic.
+        self._corrected: BoundedCache[float] = BoundedCache(USE_PENDING)
         self._busy = threading.Lock()
         self._retry_at = 0.0
 

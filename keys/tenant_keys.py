@@ -1,8 +1,9 @@
 """All that can be done with the keys of one tenant, by one actor. The API and the command line call the same methods.
 
-A Keyring is bound to a tenant when it is made and every statement starts from `_mine` or carries the tenant, so no view
-can forget it. A change, its limits and its audit entry are one transaction: what the actor may do is read again inside
-it, under the write lock, so a key that was disabled, lowered, rotated away or deleted meanwhile changes nothing more.
+TenantKeys is bound to a tenant when it is made, and every statement starts from `_mine` or carries the tenant, so no
+view can forget it. A change, its limits and its audit entry are one transaction: what the actor may do is read again
+inside it, under the write lock, so a key that was disabled, lowered, rotated away or deleted meanwhile changes nothing
+more.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,12 +23,12 @@ from errors import (
     UnknownApiKeyId,
 )
 from formats.times import now, timestamp
-from identity.principal import Origin, Principal
+from identity.principal import Principal, RequestOrigin
 from keys import audit, paging, verification
 from keys.limits import Limits
 from keys.lineage import family, forget, forget_all, key_ids
 from keys.paging import Page
-from keys.verification import Keys
+from keys.verification import KeyVerifier
 from models import api_keys, is_contained, lineage, status
 from storage.sqlite.connection import unique_violations
 from storage.sqlite.database import Storage
@@ -54,10 +55,10 @@ class Minted(NamedTuple):
     name: str
 
 
-class Keyring:
-    def __init__(self, storage: Storage, service: Keys, principal: Principal, origin: Origin) -> None:
+class TenantKeys:
+    def __init__(self, storage: Storage, verifier: KeyVerifier, principal: Principal, origin: RequestOrigin) -> None:
         self._storage = storage
-        self._keys = service
+        self._verifier = verifier
         self._principal = principal
         self._origin = origin
         self.tenant = principal.tenant
@@ -86,7 +87,7 @@ class Keyring:
         """
         key_id, secret = (
             verification.new_id(),
-            self._keys.new_secret(),
+            self._verifier.new_secret(),
         )  # before the turn, since bcrypt may be set to be slow
         with self._change() as (tx, limits):
             row = {
@@ -150,7 +151,7 @@ class Keyring:
 
         Raises UnknownApiKey, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
         """
-        secret = self._keys.new_secret()
+        secret = self._verifier.new_secret()
         with self._change() as (tx, limits):
             row = self._find(tx, name)
             if limits:

@@ -9,27 +9,27 @@ from sqlalchemy import Row, bindparam, select
 from errors import AuthenticationFailed
 from formats import api_key
 from formats.times import now
-from keys.hashing import NewSecret, Verifier
+from keys.hashing import NewSecret, SecretHasher
 from keys.last_used import LastUse
 from models import api_keys, is_expired
 from storage.sqlite.database import Storage
-from storage.sqlite.statements import Lookup
+from storage.sqlite.statements import CompiledSelect
 
 _NOT_NEEDED = {"seq", "description", "created_by_key", "last_used_ip", "hint", "disabled_by"}
-_BY_ID = Lookup(
+_BY_ID = CompiledSelect(
     select(*(column for column in api_keys.c if column.name not in _NOT_NEEDED)).where(
         api_keys.c.id == bindparam("key_id")
     )
 )
 
 
-class Keys:
+class KeyVerifier:
     """Mints and checks keys for one service: its prefix, its bcrypt cost, its memory."""
 
     def __init__(self, storage: Storage, prefix: str, rounds: int) -> None:
         self.prefix = prefix
-        self.last_use = LastUse(storage.loose_writer())
-        self.verifier = Verifier()
+        self.last_use = LastUse(storage.best_effort_writer())
+        self.verifier = SecretHasher()
         self._storage = storage
         self._rounds = rounds
 

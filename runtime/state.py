@@ -10,12 +10,12 @@ from sqlalchemy import Row
 
 from errors import AuthenticationFailed, DatabaseUnavailable
 from formats import api_key
-from identity.principal import Origin, Principal
+from identity.principal import Principal, RequestOrigin
 from identity.tokens import expired_token, read_token
 from keys import verification
-from keys.bounded_cache import Memory, weight
-from keys.tenant_keys import Keyring
-from keys.verification import Keys
+from keys.bounded_cache import BoundedCache, weight
+from keys.tenant_keys import TenantKeys
+from keys.verification import KeyVerifier
 from models import db, is_expired
 from runtime import secret_fingerprint
 from runtime.settings import Settings
@@ -31,17 +31,17 @@ EXTENSION = "keyhook"
 SETTINGS = "keyhook.settings"  # of an application whose database is not open yet
 
 
-class Service:
+class AppState:
     """What the parts of the application share; one for each application, under `app.extensions["keyhook"]`."""
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self.settings = settings
         self.storage = storage
-        self.keys = Keys(storage, settings.key_prefix, settings.bcrypt_rounds)
+        self.keys = KeyVerifier(storage, settings.key_prefix, settings.bcrypt_rounds)
         # By the SHA-256 of a token that was read:
-        self._people: Memory[Principal] = Memory(PEOPLE, PEOPLE_ROOM, lambda digest, person: weight(person))
+        self._people: BoundedCache[Principal] = BoundedCache(PEOPLE, PEOPLE_ROOM, lambda digest, person: weight(person))
         # By the row that was read and the hash that the secret matched:
-        self._holders: Memory[Principal] = Memory(HOLDERS, HOLDERS_ROOM, _weigh_holder)
+        self._holders: BoundedCache[Principal] = BoundedCache(HOLDERS, HOLDERS_ROOM, _weigh_holder)
 
     def identify(self, credential: str, address: Callable[[], str | None], tenant: str | None = None) -> Principal:
         """Raises AuthenticationFailed, also for one that is not of the tenant when that is given.
@@ -101,16 +101,16 @@ class Service:
             self._holders.put((row, matched), holder)
         return holder
 
-    def keyring(self, principal: Principal, origin: Origin) -> Keyring:
-        return Keyring(self.storage, self.keys, principal, origin)
+    def keyring(self, principal: Principal, origin: RequestOrigin) -> TenantKeys:
+        return TenantKeys(self.storage, self.keys, principal, origin)
 
 
-def service() -> Service:
+def service() -> AppState:
     """Opens the database on the first call, which may raise StartupError: a command that does without it opens none."""
     extensions = current_app.extensions
     if EXTENSION not in extensions:
         with prepared(extensions[SETTINGS]) as settings:
-            opened = Service(settings, Storage(db.engine, settings.database))
+            opened = AppState(settings, Storage(db.engine, settings.database))
         secret_fingerprint.remember(opened.storage, settings.secret_key)
         extensions[EXTENSION] = opened
     return extensions[EXTENSION]  # type: ignore[no-any-return]

@@ -24,7 +24,7 @@ from flask.cli import ScriptInfo
 from werkzeug.wsgi import ClosingIterator
 
 from errors import DatabaseUnavailable
-from runtime.state import EXTENSION, Service
+from runtime.state import EXTENSION, AppState
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -34,7 +34,7 @@ log = logging.getLogger("keyhook")
 PATIENCE = 3.0  # seconds after a signal until the last answer
 QUIET = 0.2  # seconds without a request until there are none under way
 
-_left_to_others: WeakSet[Service] = WeakSet()
+_left_to_others: WeakSet[AppState] = WeakSet()
 
 
 def install(app: Flask) -> None:
@@ -62,7 +62,7 @@ def end(app: Flask, *, quiet: bool) -> NoReturn:
     At once rather than by way of the interpreter's own end, which would close the connections of a database file that
     was replaced, and so write old pages into the new one.
     """
-    service: Service = app.extensions[EXTENSION]
+    service: AppState = app.extensions[EXTENSION]
     try:
         service.settle()
         if quiet:

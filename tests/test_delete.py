@@ -14,7 +14,7 @@ from sqlalchemy import event, insert
 from test_life import names
 
 from formats.times import now
-from identity.principal import Origin, Principal
+from identity.principal import Principal, RequestOrigin
 from models import api_keys, lineage
 
 NOBODY = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
@@ -234,7 +234,7 @@ def test_a_deletion_asks_the_same_few_things_however_long_the_line(
     app: Flask, data_dir: Path, alive: str, by: str, cascade: bool
 ) -> None:
     """And none of them leads through all keys of the tenant, or over a whole table."""
-    keyring = app.extensions["keyhook"].keyring(Principal("cli", "default", "x", "admin"), Origin())
+    keyring = app.extensions["keyhook"].keyring(Principal("cli", "default", "x", "admin"), RequestOrigin())
     counts = []
     for length in (3, 300):
         ids = [str(uuid.uuid4()) for _ in range(length)]

@@ -8,8 +8,8 @@ import bcrypt
 import pytest
 
 from formats import api_key, redaction
-from keys.bounded_cache import Memory
-from keys.hashing import Verifier
+from keys.bounded_cache import BoundedCache
+from keys.hashing import SecretHasher
 
 KEY = re.compile(r"kh_[0-9a-f]{32}_[0-9A-Za-z]{43}[0-9a-f]{8}")
 ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
@@ -34,7 +34,7 @@ def test_secrets_differ_and_use_the_whole_alphabet() -> None:
 
 
 def test_the_verifier_matches_the_right_hash_and_no_other() -> None:
-    verifier = Verifier()
+    verifier = SecretHasher()
     hashes = [hashed("new"), hashed("old")]
     for _ in range(2):  # by bcrypt, then from memory
         assert verifier.match("new", hashes) == hashes[0]
@@ -44,7 +44,7 @@ def test_the_verifier_matches_the_right_hash_and_no_other() -> None:
 
 
 def test_a_verified_secret_needs_no_second_bcrypt(monkeypatch: pytest.MonkeyPatch) -> None:
-    verifier, stored = Verifier(), hashed("secret")
+    verifier, stored = SecretHasher(), hashed("secret")
     assert verifier.match("secret", [stored])
     monkeypatch.delattr(bcrypt, "checkpw")  # whoever asks for it from now on fails
     assert verifier.match("secret", [stored]) == stored
@@ -52,18 +52,18 @@ def test_a_verified_secret_needs_no_second_bcrypt(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_changed_hash_makes_the_memory_useless() -> None:
-    verifier, before, after = Verifier(), hashed("secret"), hashed("another")
+    verifier, before, after = SecretHasher(), hashed("secret"), hashed("another")
     assert verifier.match("secret", [before])
     assert verifier.match("secret", [after]) is None
 
 
 def test_a_failure_is_not_remembered() -> None:
-    verifier = Verifier()
+    verifier = SecretHasher()
     assert verifier.match("guess", [hashed("secret")]) is None
     assert len(verifier) == 0
 
 
-class OvertakenMemory(Memory[bytes]):
+class OvertakenMemory(BoundedCache[bytes]):
     """Another thread has checked the same secret by the time that this one has found it unknown."""
 
     def get(self, key: Hashable) -> bytes | None:
@@ -73,13 +73,13 @@ class OvertakenMemory(Memory[bytes]):
 
 
 def test_two_first_uses_at_once_are_both_good() -> None:
-    verifier, stored = Verifier(), hashed("secret")
+    verifier, stored = SecretHasher(), hashed("secret")
     verifier._known = OvertakenMemory(10)
     assert verifier.match("secret", [stored]) == stored
 
 
 def test_the_memory_is_bounded_and_holds_no_secret() -> None:
-    verifier = Verifier(size=10)
+    verifier = SecretHasher(size=10)
     secrets = [api_key.new_secret() for _ in range(30)]
     for secret in secrets:
         stored = hashed(secret)
@@ -92,7 +92,7 @@ def test_the_memory_is_bounded_and_holds_no_secret() -> None:
 
 
 def test_a_memory_forgets_the_oldest_first() -> None:
-    memory: Memory[int] = Memory(3)
+    memory: BoundedCache[int] = BoundedCache(3)
     for number in range(5):
         memory.put(str(number), number)
     assert [memory.get(str(number)) for number in range(5)] == [None, None, 2, 3, 4]

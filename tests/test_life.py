@@ -12,8 +12,8 @@ from sqlalchemy import insert, update
 
 from errors import AuthenticationFailed, InsufficientPermissions, ScopeExceedsCreator
 from formats.times import now, timestamp
-from identity.principal import Origin
-from keys.tenant_keys import Keyring
+from identity.principal import RequestOrigin
+from keys.tenant_keys import TenantKeys
 from models import api_keys
 
 
@@ -309,7 +309,7 @@ def test_nothing_of_a_family_is_left_when_all_are_gone_one_by_one(
     connection.close()
 
 
-CHANGES: dict[str, Callable[[Keyring], Any]] = {
+CHANGES: dict[str, Callable[[TenantKeys], Any]] = {
     "create": lambda keyring: keyring.create("orphan", scopes=["a"]),
     "update": lambda keyring: keyring.update("target", {"description": "x"}),
     "disable": lambda keyring: keyring.update("target", {"disabled": True}),
@@ -339,7 +339,7 @@ def test_a_key_that_ends_between_its_check_and_its_change_changes_nothing(
         move(app, "actor", **ENDINGS[ending])
     before = call("GET", "/v0/api_keys").json, call("GET", "/v0/audit").json
     with pytest.raises(InsufficientPermissions if ending == "lower" else AuthenticationFailed):
-        CHANGES[change](service.keyring(actor, Origin()))
+        CHANGES[change](service.keyring(actor, RequestOrigin()))
     assert (call("GET", "/v0/api_keys").json, call("GET", "/v0/audit").json) == before
     assert good(target)
 
@@ -351,4 +351,4 @@ def test_the_limits_are_those_at_the_moment_of_the_change(app: Flask, mint: Call
     actor = service.identify(mint("actor", scopes=["a"]), lambda: None)
     move(app, "actor", scopes="")
     with pytest.raises(ScopeExceedsCreator):
-        CHANGES[change](service.keyring(actor, Origin()))
+        CHANGES[change](service.keyring(actor, RequestOrigin()))

@@ -61,9 +61,9 @@ def takes_query(schema: type[Schema]) -> Callable[[View], View]:
     loader = schema()
 
     def decorate(view: View) -> View:
-        promise = contract(view)
-        promise.query = loader
-        promise.failures.append(ValidationError)
+        terms = contract(view)
+        terms.query = loader
+        terms.failures.append(ValidationError)
 
         @wraps(view)
         def loading(*args: Any, **kwargs: Any) -> Any:
@@ -79,9 +79,9 @@ def takes_body(schema: type[Schema]) -> Callable[[View], View]:
     loader = schema()
 
     def decorate(view: View) -> View:
-        promise = contract(view)
-        promise.body = loader
-        promise.failures += [MalformedBody, ValidationError, PayloadTooLarge, UnsupportedMediaType]
+        terms = contract(view)
+        terms.body = loader
+        terms.failures += [MalformedBody, ValidationError, PayloadTooLarge, UnsupportedMediaType]
 
         @wraps(view)
         def loading(*args: Any, **kwargs: Any) -> Any:
@@ -97,9 +97,9 @@ def takes_form(schema: type[Schema]) -> Callable[[View], View]:
     loader = schema(unknown="exclude")
 
     def decorate(view: View) -> View:
-        promise = contract(view)
-        promise.form = loader
-        promise.failures += [InvalidRequest, PayloadTooLarge, UnsupportedMediaType]
+        terms = contract(view)
+        terms.form = loader
+        terms.failures += [InvalidRequest, PayloadTooLarge, UnsupportedMediaType]
 
         @wraps(view)
         def loading(*args: Any, **kwargs: Any) -> Any:
@@ -126,9 +126,9 @@ def answers(
     previewer = preview(many=True) if preview else None
 
     def decorate(view: View) -> View:
-        promise = contract(view)
-        promise.status, promise.answer, promise.headers = status, dumper, list(headers)
-        promise.preview = previewer
+        terms = contract(view)
+        terms.status, terms.answer, terms.headers = status, dumper, list(headers)
+        terms.preview = previewer
 
         @wraps(view)
         def dumping(*args: Any, **kwargs: Any) -> Answer:
@@ -147,15 +147,15 @@ def answers(
     return decorate
 
 
-def promises(
+def documents(
     status: int, schema: type[Schema], *, headers: tuple[str, ...] = (), query: type[Schema] | None = None
 ) -> Callable[[View], View]:
     """For a view that reads its query and renders its answer by itself: the contract alone."""
 
     def decorate(view: View) -> View:
-        promise = contract(view)
-        promise.status, promise.answer, promise.headers = status, schema(), list(headers)
-        promise.query = query() if query else None
+        terms = contract(view)
+        terms.status, terms.answer, terms.headers = status, schema(), list(headers)
+        terms.query = query() if query else None
         return view
 
     return decorate

@@ -30,7 +30,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LONG_RUN = re.compile(rf"[0-9A-Za-z]{{{SECRET_LENGTH},}}")
 
 
-class Envelope:
+class Middleware:
     """Views leave what it needs in the environ: `keyhook.who`; of a refusal `keyhook.reason` and `keyhook.key`;
     `keyhook.policy`, and `keyhook.headers`: a list of more headers, which costs a third of what it does in a Response.
     """

@@ -57,7 +57,7 @@ def engine_options(path: Path) -> dict[str, Any]:
     }
 
 
-class Translated:
+class ErrorTranslation:
     """SQLite's errors as DatabaseUnavailable, but for a violated constraint and for mistakes of our own.
 
     A class, since a generator takes three microseconds of every check.
@@ -85,7 +85,7 @@ def unique_violations() -> Iterator[None]:
         raise UniqueViolation(frozenset(columns.split(", "))) from error
 
 
-def control(connection: Connection, statement: str) -> None:
+def execute_raw(connection: Connection, statement: str) -> None:
     """A statement without parameters, past SQLAlchemy's compiler: some come with every write."""
     driver(connection).execute(statement)
 

@@ -17,9 +17,9 @@ from sqlalchemy import Connection, Engine, Executable, Row, text
 from sqlalchemy.exc import DBAPIError
 
 from errors import DatabaseUnavailable
-from storage.sqlite.connection import HEADER, MAGIC, STAMP, Translated, control, count_change, driver
-from storage.sqlite.loose_writer import LooseWriter
-from storage.sqlite.statements import Lookup
+from storage.sqlite.best_effort_writer import BestEffortWriter
+from storage.sqlite.connection import HEADER, MAGIC, STAMP, ErrorTranslation, count_change, driver, execute_raw
+from storage.sqlite.statements import CompiledSelect
 from storage.sqlite.write_queue import BUSY_TIMEOUT, WriteQueue
 
 CHECKPOINT_TIMEOUT = 500  # milliseconds
@@ -81,8 +81,8 @@ class Storage:
         """The first row as of now, or None. Raises DatabaseUnavailable."""
         return self._read(lambda connection, _: connection.execute(statement).first())
 
-    def look_up(self, lookup: "Lookup", value: str) -> Any:
-        """The row of a Lookup as of now, or None. Raises DatabaseUnavailable."""
+    def look_up(self, lookup: "CompiledSelect", value: str) -> Any:
+        """The row of a CompiledSelect as of now, or None. Raises DatabaseUnavailable."""
         values = self._read(lambda _, driver: driver.execute(lookup.text, (value,)).fetchone())
         return values and lookup.make_row(values)
 
@@ -101,32 +101,32 @@ class Storage:
         Raises DatabaseUnavailable when the turn or the lock does not come in time, the file cannot be written, or it
         was moved away or replaced before the commit was done.
         """
-        with self._queue.turn() as deadline, Translated():
+        with self._queue.turn() as deadline, ErrorTranslation():
             self.check_writable()
             connection = self._take_writer(round(max(0.1, deadline - time.monotonic()), 1))
             try:
-                control(connection, "BEGIN IMMEDIATE")
+                execute_raw(connection, "BEGIN IMMEDIATE")
                 self._queue.has_lock()
                 count_change(driver(connection))
                 yield connection
-                control(connection, "COMMIT")
+                execute_raw(connection, "COMMIT")
             except BaseException as error:
                 self._give_up(connection, broken=isinstance(error, (sqlite3.Error, DBAPIError)))
                 raise
             self._writer = connection
             self.check_file()
 
-    def loose_writer(self) -> "LooseWriter":
-        """For what may be lost: see LooseWriter."""
-        return LooseWriter(self.engine, self.check_writable)
+    def best_effort_writer(self) -> "BestEffortWriter":
+        """For what may be lost: see BestEffortWriter."""
+        return BestEffortWriter(self.engine, self.check_writable)
 
     def checkpoint(self, mode: str) -> None:
         """Takes the WAL into the database file. PASSIVE takes what is in nobody's way and waits for nobody; TRUNCATE
         takes all, waits for others for a moment, and leaves the WAL empty. Raises DatabaseUnavailable."""
         self.check_writable()
-        with Translated(), closing(self.engine.connect()) as connection:
-            control(connection, f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT}")
-            control(connection, f"PRAGMA wal_checkpoint({mode})")
+        with ErrorTranslation(), closing(self.engine.connect()) as connection:
+            execute_raw(connection, f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT}")
+            execute_raw(connection, f"PRAGMA wal_checkpoint({mode})")
 
     def check_file(self) -> None:
         """Raises DatabaseUnavailable when the path no longer leads to the file that was opened at the start, and in a
@@ -168,7 +168,7 @@ class Storage:
 
     def _read(self, query: Callable[[Connection, sqlite3.Connection], T]) -> T:
         self.check_file()
-        with Translated():
+        with ErrorTranslation():
             try:
                 pair = self._idle.pop()
             except IndexError:
@@ -188,13 +188,13 @@ class Storage:
         if connection is None:
             connection, self._patience = self.engine.connect(), BUSY_TIMEOUT
         if patience != self._patience:
-            control(connection, f"PRAGMA busy_timeout = {int(patience * 1000)}")
+            execute_raw(connection, f"PRAGMA busy_timeout = {int(patience * 1000)}")
             self._patience = patience
         return connection
 
     def _give_up(self, connection: Connection, *, broken: bool) -> None:
         with suppress(sqlite3.Error):  # there may be no transaction, or SQLite has rolled it back itself
-            control(connection, "ROLLBACK")
+            execute_raw(connection, "ROLLBACK")
         if broken:  # a violated constraint counts as that too: cheap, and rare
             connection.close()
         else:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import sqlite
 from storage.sqlite.connection import driver
 
 
-class Lookup:
+class CompiledSelect:
     """A SELECT by one value for the hot path: compiled once, and run by the driver itself in a third of the time.
 
     Its rows are named tuples of what the driver gives, so that a Boolean is 0 or 1.

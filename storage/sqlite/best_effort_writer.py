@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Executable
 
-from storage.sqlite.connection import Translated, control, count_change, driver
+from storage.sqlite.connection import ErrorTranslation, count_change, driver, execute_raw
 
 
-class LooseWriter:
+class BestEffortWriter:
     """Writes that never wait for a lock and may be lost in a power cut: a connection that does not sync its commits."""
 
     def __init__(self, engine: Engine, check_writable: Callable[[], None]) -> None:
@@ -20,14 +20,14 @@ class LooseWriter:
     def execute(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
         """One transaction with the statement for each row. Raises DatabaseUnavailable, at once when locked."""
         self._check_writable()
-        with Translated():
+        with ErrorTranslation():
             connection = self._connection or self._open()
             self._connection = None
             try:
-                control(connection, "BEGIN IMMEDIATE")
+                execute_raw(connection, "BEGIN IMMEDIATE")
                 count_change(driver(connection))
                 connection.execute(statement, rows)
-                control(connection, "COMMIT")
+                execute_raw(connection, "COMMIT")
             except BaseException:
                 connection.close()
                 raise
@@ -39,6 +39,6 @@ class LooseWriter:
 
     def _open(self) -> Connection:
         connection = self._engine.connect()
-        control(connection, "PRAGMA synchronous = NORMAL")
-        control(connection, "PRAGMA busy_timeout = 0")
+        execute_raw(connection, "PRAGMA synchronous = NORMAL")
+        execute_raw(connection, "PRAGMA busy_timeout = 0")
         return connection
