@@ -34,7 +34,7 @@ format: .venv/development
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/bench/done  ## the table of the README: about four minutes; ARGS=--servers: the one of servers
+bench: .venv/bench/done  ## the tables of docs/speed.md: about four minutes; ARGS=--servers: the one of servers
 	.venv/bench/bin/python -m bench $(ARGS)
 
 requirements: .venv/development  ## renew every pin

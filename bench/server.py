@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FLASK_RUN = ["-m", "flask", "--app", "app", "run", "--port={port}"]
-SERVE = ["-m", "flask", "--app", "app", "serve", "--port={port}"]  # what the README recommends
+SERVE = ["-m", "flask", "--app", "app", "serve", "--port={port}"]  # what docs/operation.md recommends
 
 
 @dataclass

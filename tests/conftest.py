@@ -150,7 +150,7 @@ class Server:
 
 
 FLASK_RUN = [sys.executable, *bench.server.FLASK_RUN]
-SERVE = [sys.executable, *bench.server.SERVE]  # what the README recommends
+SERVE = [sys.executable, *bench.server.SERVE]  # what docs/operation.md recommends
 
 
 def start_server(data_dir: Path, log: Path, command: list[str] | None = None, **environment: Any) -> Server:

@@ -479,7 +479,7 @@ def test_a_backup_under_load_serves_every_key(
     mint: Callable[..., str],
     tmp_path: Path,
 ) -> None:
-    """The lines of the README: the copy becomes instance/keyhook.db, and its keys are good."""
+    """The lines of docs/operation.md: the copy becomes instance/keyhook.db, and its keys are good."""
     keys = [mint(f"k{number}") for number in range(20)]
     stop = threading.Event()
     token_of = app.test_cli_runner().invoke(args=["token"]).stdout.strip()

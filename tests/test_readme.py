@@ -1,0 +1,93 @@
+"""The README and the pages of docs/: short, with links that lead somewhere, and true of the code where they list it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from conftest import ROOT
+from flask import Flask
+from test_house import BESIDE, FLOORS, ROOMS
+
+from app import DEFAULTS
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MOST_LINES = 150
+
+
+def prose(page: Path) -> str:
+    """Without blocks of code, in which nothing is a link or a heading."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings as GitHub makes anchors of them."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page: Path) -> list[str]:
+    found = re.findall(r"\]\(([^)\s]+)\)", prose(page))
+    return [link for link in found if not re.match("[a-z]+:", link)]
+
+
+def column(page: str, header: str) -> str:
+    """The left column of the one table that has it under this header."""
+    tables = re.findall(rf"^\| {header} \|.*\n((?:\|.*\n)+)", prose(ROOT / page), re.MULTILINE)
+    assert len(tables) == 1, header
+    return "".join(re.findall(r"^\|((?:[^|\\\n]|\\.)*)\|", tables[0], re.MULTILINE))
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ("flask",)) -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name))
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    assert links(page)
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_relative_to(ROOT), link
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    assert {f"docs/{page.name}" for page in PAGES[1:]} <= set(links(PAGES[0]))
+
+
+def test_every_setting_is_documented_and_no_other() -> None:
+    written = re.findall(r"`(KEYHOOK_\w+)`", column("docs/configuration.md", "variable"))
+    assert sorted(written) == sorted(DEFAULTS)
+
+
+def test_every_command_is_documented_and_no_other(app: Flask) -> None:
+    assert isinstance(app.cli, click.Group)
+    written = re.findall(r"`(flask [a-z]+(?: [a-z]+)?)", column("docs/operation.md", "command"))
+    assert sorted(written) == sorted(commands(app.cli))
+
+
+def test_every_room_stands_in_the_map() -> None:
+    modules = {path.name for path in ROOT.glob("*.py")}
+    rooms = {f"{room}/" for room in {*ROOMS, *BESIDE, "deploy", "docs"} if (ROOT / room).is_dir()}
+    shown = re.findall(r"\]\(([^)]+)\)", column("README.md", "where"))
+    assert sorted(shown) == sorted(modules | rooms)
+
+
+def test_the_map_draws_the_floors() -> None:
+    [drawing] = re.findall(r"^```text\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    columns: dict[int, list[str]] = {}
+    for line in drawing.splitlines():
+        for word in re.finditer(r"[a-z]+", line):
+            columns.setdefault(word.start(), []).append(word[0])
+    assert [columns[start] for start in sorted(columns)] == FLOORS
