@@ -115,7 +115,9 @@ def authenticate(environ: "WSGIEnvironment", credential: str | None) -> Principa
         raise AuthenticationFailed(why, sent=False)
     principal = service().identify(credential, client_address)
     environ["keyhook.who"] = f"{principal.kind}:{principal.key_name or principal.owner}"
-    if principal.kind == "api_key" and principal.expires_at:
+    if principal.key_id:
+        environ["keyhook.acting_key"] = principal.key_id  # for the line of a refusal
+    if principal.key_id and principal.expires_at:
         environ["keyhook.headers"] = [("Keyhook-Key-Expires", wire_time(principal.expires_at))]
     return principal
 

@@ -150,6 +150,12 @@ class Forbidden(KeyhookError):
         super().__init__(details)
         self.headers["WWW-Authenticate"] = f'{AuthenticationFailed.CHALLENGE}, error="insufficient_scope"'
 
+    def note(self, environ: "WSGIEnvironment") -> None:
+        """The key is good, so the caller left its id; its name alone would not tell it from one of another tenant."""
+        super().note(environ)
+        if key_id := environ.get("keyhook.acting_key"):
+            environ["keyhook.key"] = key_id
+
 
 class InsufficientPermissions(Forbidden):
     message = "The role is too low"

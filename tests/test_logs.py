@@ -111,6 +111,11 @@ def test_a_refusal_says_of_which_key_and_from_where(server: Any) -> None:
         assert server.call("POST", "/v0/introspect", data={"token": refused}).json() == {"active": False}
         assert (last_line(server)["key"] or "").replace("-", "") == refused.split("_")[1]
         assert last_line(server)["reason"] == f' reason="{why}"'
+    for path in ("/v0/auth?scope=missing", "/v0/auth?tenant=elsewhere", "/v0/audit"):
+        assert server.call("GET", path, by=key).status_code == 403
+        assert last_line(server)["key"].replace("-", "") == key.split("_")[1]
+    assert server.call("GET", "/v0/auth?scope=missing").status_code == 403
+    assert last_line(server)["key"] is None  # a person has none
     for other in (key, key[:-1], "x.y.z"):
         server.call("GET", "/v0/auth", by=other)
         assert last_line(server)["key"] is None
