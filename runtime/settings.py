@@ -39,7 +39,7 @@ class Settings:
     bcrypt_rounds: int
     trusted_proxies: int
     require_database: bool  # whether a database that is not there stops the start
-    secret_key: bytes  # empty: the one in the file, which bootstrap puts here
+    secret_key: bytes  # empty: the one in the file, which the start puts here
 
     @property
     def secret_file(self) -> Path:

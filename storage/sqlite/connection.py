@@ -41,7 +41,7 @@ def count_change(connection: sqlite3.Connection) -> None:
     """Within a transaction: notes in the header that there is one change more.
 
     So each change writes page 1, which names the database and says which change it is: by that a WAL is known to belong
-    to a file or not (wal.py). SQLite's own counter does not count each transaction in WAL mode.
+    to a file or not (wal). SQLite's own counter does not count each transaction in WAL mode.
     """
     count = connection.execute("PRAGMA application_id").fetchone()[0]
     connection.execute(f"PRAGMA application_id = {(count + 1) & MAX_COUNT}")

@@ -1,7 +1,7 @@
 """Whether the WAL beside a database is its own: asked at the start, before SQLite reads either.
 
 SQLite takes every WAL whose checksums hold. A backup that is put over a database whose WAL stays becomes a mixture of
-the two, without a word. But each change writes page 1 (storage.py), on which stand the random stamp of the database and
+the two, without a word. But each change writes page 1 (connection), on which stand the random stamp of the database and
 the number of the change, and a WAL holds every change since the moment when the file beside it was whole. So the number
 in the file is at least the one before the first change in its WAL, and at most that of the last. A crash at any moment
 leaves it so.
