@@ -16,5 +16,5 @@ given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    with create_engine(context.config.get_main_option("sqlalchemy.url", "sqlite:///scratch.db")).connect() as scratch:
+    with create_engine("sqlite:///scratch.db").connect() as scratch:
         run(scratch)

@@ -3,6 +3,8 @@
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -131,3 +133,14 @@ def test_a_migration_that_fails_changes_nothing(
         make_app(data_dir)
     assert re.fullmatch("KEYHOOK_DATABASE_URL .* cannot be brought up to date: .*nowhere", str(refusal.value.code))
     assert [rows(data_dir, query) for query in everything] == before
+
+
+def test_the_tables_are_what_the_migrations_make(tmp_path: Path) -> None:
+    """With the two commands of `make migration`, in a copy, since they write a scratch file."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__", "instance", "tests", "bench"))
+    for words in (["upgrade", "head"], ["check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", *words], cwd=checkout, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
