@@ -25,6 +25,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from errors import DatabaseUnavailable
 from runtime.state import EXTENSION, AppState
+from serving import development
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -42,6 +43,7 @@ def install(app: Flask) -> None:
     if context is None or context.find_object(ScriptInfo) is None:  # another program may use click as well
         _left_to_others.add(app.extensions[EXTENSION])
     elif context.info_name == "run" and threading.current_thread() is threading.main_thread():
+        development.install()
         _end_flask_run_in_order(app)
 
 

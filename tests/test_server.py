@@ -165,6 +165,31 @@ def test_a_broken_request_line_is_repeated_nowhere(server: Server, key: str, lin
     assert key[-50:] not in answer.body.decode() + str(answer.headers) + server.log.read_text()
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        ["GET /{key} HTTP/9.9 {key}", "Host: x"],
+        ["GET /{key} HTTP/{key}", "Host: x"],
+        ["{key} a b c d", "Host: x"],
+        ["GET /v0/auth HTTP/1.1", "Host: x", "X-API-Key: {key}\r", "X-Request-ID: lost"],
+        ["GET /v0/auth HTTP/1.1", "Host: x", "Authorization: Bearer {key}\r", "X-Request-ID: lost"],
+        ["GET /v0/auth HTTP/1.1", "Host: x", "{key}"],
+    ],
+)
+def test_flask_run_repeats_nothing_of_what_it_cannot_read(serve: Callable[..., Server], head: list[str]) -> None:
+    server = serve(FLASK_RUN)
+    key = server.mint("k")
+    with Connection(server.port) as connection:
+        connection.send(*(line.format(key=key) for line in head))
+        answer = connection.answer()
+    assert answer.status in (400, 505)
+    assert json.loads(answer.body).keys() == ERROR_MEMBERS
+    assert key[-50:] not in answer.body.decode() + str(answer.headers) + server.log.read_text()
+    assert (
+        f"refused a request: {answer.status} ip=127.0.0.1 id={answer.headers['x-request-id']}" in server.log.read_text()
+    )
+
+
 AMBIGUOUS = [
     ["Host: x", "Content-Length: 43", "Transfer-Encoding: chunked"],
     ["Host: x", "Transfer-Encoding: chunked", "Content-Length: 43"],

@@ -1,0 +1,45 @@
+"""`flask run`: Werkzeug's handler of a connection, where it would repeat a credential or read half of a request."""
+
+import json
+import logging
+import os
+from http import HTTPStatus
+
+from werkzeug import serving
+from werkzeug.serving import WSGIRequestHandler
+
+log = logging.getLogger("keyhook")
+
+
+class Handler(WSGIRequestHandler):
+    """Refuses what it cannot read to the end, and repeats nothing of it: a credential may stand anywhere in it."""
+
+    def parse_request(self) -> bool:
+        """A carriage return in a header line ends the headers for the standard library: what follows would be lost."""
+        if not super().parse_request():
+            return False
+        if self.headers.defects or self.headers.get_payload():
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return False
+        return True
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """The standard library's own shows `message` in the status line and in a page: it is a part of the request."""
+        status, request_id = HTTPStatus(code), os.urandom(16).hex()
+        log.warning("refused a request: %d ip=%s id=%s", status, self.client_address[0], request_id)
+        body = json.dumps({"message": status.phrase, "error_code": "BadRequest", "details": None}).encode()
+        self.close_connection = True
+        self.request_version = "HTTP/1.1"  # until a line is understood it is 0.9, which has no status line
+        self.send_response(status, status.phrase)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Request-ID", request_id)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def install() -> None:
+    """`flask run` takes no handler from anybody: its server looks for one under this name."""
+    serving.WSGIRequestHandler = Handler  # type: ignore[misc]
