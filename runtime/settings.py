@@ -153,6 +153,8 @@ def _database(value: str | None, data_dir: Path) -> Path:
         raise refuse("KEYHOOK_DATABASE_URL", "must be sqlite:///path/to/file, without options")
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         raise refuse("KEYHOOK_DATABASE_URL", "must name a file: keys have to survive the process")
+    if url.database.startswith("~"):
+        raise refuse("KEYHOOK_DATABASE_URL", "names a path that begins with ~, which nothing here replaces")
     if "://" in url.database:
         raise refuse("KEYHOOK_DATABASE_URL", "holds one URL within another")
     return Path(url.database).absolute()

@@ -80,6 +80,13 @@ def test_it_is_one_line_at_servers_and_commands(tmp_path: Path, value: str) -> N
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("path", ["~/keys.db", "~root/keys.db"])
+def test_a_home_within_a_url_is_not_replaced_either(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refusal({"KEYHOOK_DATABASE_URL": f"sqlite:///{path}"}).startswith("KEYHOOK_DATABASE_URL ")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_path_of_the_program_around_is_what_it_is(tmp_path: Path) -> None:
     """No shell was meant to change it, and the default is such a one: the place of a checkout may hold anything."""
     assert load({**DEFAULTS, "KEYHOOK_DATA_DIR": tmp_path / "$x '"}).data_dir == tmp_path / "$x '"
