@@ -22,7 +22,7 @@ def serve(host: str, port: int, url_prefix: str) -> None:
         server = Server(app, host, port, largest_body=MAX_BODY, url_prefix=url_prefix, chore=service().tidy)
     except OSError as error:
         raise click.ClickException(f"cannot listen on {host} port {port}: {error.strerror}") from None
-    stopping.on_signal(server.stop)
+    stopping.on_signal(app, server.stop)
     mount = f"/{url_prefix.strip('/')}" if url_prefix.strip("/") else ""
     address = first_key.reachable(host, server.port) + mount
     first_key.say_how(app, address)

@@ -85,10 +85,8 @@ class TenantKeys:
         Raises DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed when the acting key has
         ended meanwhile.
         """
-        key_id, secret = (
-            verification.new_id(),
-            self._verifier.new_secret(),
-        )  # before the turn, since bcrypt may be set to be slow
+        # Before the turn, since bcrypt may be set to be slow.
+        key_id, secret = verification.new_id(), self._verifier.new_secret()
         with self._change() as (tx, limits):
             row = {
                 "id": key_id,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("keyhook")
 
 PATIENCE = 3.0  # seconds after a signal until the last answer
+LOCK_PATIENCE = 1.5  # seconds after a signal that a write may still wait for its lock, before it is refused
 QUIET = 0.2  # seconds without a request until there are none under way
 
 _left_to_others: WeakSet[AppState] = WeakSet()
@@ -47,14 +48,21 @@ def install(app: Flask) -> None:
         _end_flask_run_in_order(app)
 
 
-def on_signal(stop: Callable[[], object]) -> None:
-    """SIGTERM and SIGINT call `stop`; SIGHUP does nothing, since the log goes to stderr and nothing needs reopening.
+def on_signal(app: Flask, stop: Callable[[], object]) -> None:
+    """SIGTERM and SIGINT call `stop`, and no write waits long for its lock any more. SIGHUP does nothing, since the log
+    goes to stderr and nothing needs reopening.
 
     Process 1 of a container has no handlers but its own, and a shell starts what it puts into the background with
     SIGINT ignored, so each is set whatever it was.
     """
-    signal.signal(signal.SIGTERM, lambda number, frame: stop())
-    signal.signal(signal.SIGINT, lambda number, frame: stop())
+    service: AppState = app.extensions[EXTENSION]
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        service.storage.hurry(LOCK_PATIENCE)
+        stop()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
@@ -125,6 +133,7 @@ def _end_flask_run_in_order(app: Flask) -> None:
             signal.setitimer(signal.ITIMER_REAL, 0.005)
             return
         signalled = True
+        app.extensions[EXTENSION].storage.hurry(LOCK_PATIENCE)
         for each in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(each, lambda number, frame: None)  # not ignored: one may be on its way already
         sys.exit(0)

@@ -158,8 +158,8 @@ def test_a_lock_that_is_never_let_go_keeps_nobody(
     with write_lock(data_dir / "keyhook.db"), ExitStack() as stack:
         assert server.call("GET", "/v0/auth", by=key).status_code == 200  # its use is pending
         body = b'{"name": "never"}'
-        for _ in range(3):
-            waiting = stack.enter_context(Connection(server.port))
+        connections = [stack.enter_context(Connection(server.port)) for _ in range(3)]
+        for waiting in connections:
             waiting.send(
                 "POST /v0/api_keys HTTP/1.1",
                 "Host: x",
@@ -170,6 +170,7 @@ def test_a_lock_that_is_never_let_go_keeps_nobody(
             )
         until_queued(server)
         server.process.send_signal(signal.SIGTERM)
+        assert [waiting.answer().status for waiting in connections] == [503] * 3
         assert ended(server) == 0
     again = serve(command)
     assert again.call("GET", "/v0/auth", by=key).status_code == 200

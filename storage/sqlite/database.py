@@ -5,7 +5,6 @@ Everything here turns a failing database into `DatabaseUnavailable`; a violated 
 
 import os
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -20,9 +19,10 @@ from errors import DatabaseUnavailable
 from storage.sqlite.best_effort_writer import BestEffortWriter
 from storage.sqlite.connection import HEADER, MAGIC, STAMP, ErrorTranslation, count_change, driver, execute_raw
 from storage.sqlite.statements import CompiledSelect
-from storage.sqlite.write_queue import BUSY_TIMEOUT, WriteQueue
+from storage.sqlite.write_queue import WriteQueue
 
 CHECKPOINT_TIMEOUT = 500  # milliseconds
+LOCK_STEP = 100  # milliseconds that a write waits for the lock before it looks whether it may go on waiting
 
 T = TypeVar("T")
 _PING = text("SELECT 1 FROM api_keys LIMIT 1")
@@ -45,7 +45,6 @@ class Storage:
         self._idle: deque[tuple[Connection, sqlite3.Connection]] = deque()  # each with what it is made of
         self._queue = WriteQueue()
         self._writer: Connection | None = None
-        self._patience = BUSY_TIMEOUT  # seconds that it waits for a lock
         # Held to the end: while one connection is open, SQLite never removes the files beside the database, so their
         # identity is fixed.
         self._anchor = self.engine.connect()
@@ -103,9 +102,9 @@ class Storage:
         """
         with self._queue.turn() as deadline, ErrorTranslation():
             self.check_writable()
-            connection = self._take_writer(round(max(0.1, deadline - time.monotonic()), 1))
+            connection = self._take_writer()
             try:
-                execute_raw(connection, "BEGIN IMMEDIATE")
+                self._begin(connection, deadline)
                 self._queue.has_lock()
                 count_change(driver(connection))
                 yield connection
@@ -115,6 +114,10 @@ class Storage:
                 raise
             self._writer = connection
             self.check_file()
+
+    def hurry(self, seconds: float) -> None:
+        """The service ends: a write that waits for its lock waits no longer than that. For a signal's handler, too."""
+        self._queue.hurry(seconds)
 
     def best_effort_writer(self) -> "BestEffortWriter":
         """For what may be lost: see BestEffortWriter."""
@@ -182,15 +185,22 @@ class Storage:
         self._idle.append(pair)
         return result
 
-    def _take_writer(self, patience: float) -> Connection:
+    def _take_writer(self) -> Connection:
         """The connection that writes, which is put back only when all is well."""
         connection, self._writer = self._writer, None
         if connection is None:
-            connection, self._patience = self.engine.connect(), BUSY_TIMEOUT
-        if patience != self._patience:
-            execute_raw(connection, f"PRAGMA busy_timeout = {int(patience * 1000)}")
-            self._patience = patience
+            connection = self.engine.connect()
+            execute_raw(connection, f"PRAGMA busy_timeout = {LOCK_STEP}")
         return connection
+
+    def _begin(self, connection: Connection, deadline: float) -> None:
+        """Waits for SQLite's lock step by step: when the service ends meanwhile, the request is still answered."""
+        while True:
+            try:
+                return execute_raw(connection, "BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self._queue.is_over(deadline):
+                    raise
 
     def _give_up(self, connection: Connection, *, broken: bool) -> None:
         with suppress(sqlite3.Error):  # there may be no transaction, or SQLite has rolled it back itself

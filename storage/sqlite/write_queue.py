@@ -1,5 +1,6 @@
 """Who of this process writes next: in order, one at a time, and never so many waiting that checks find no thread."""
 
+import math
 import threading
 import time
 from collections import deque
@@ -28,6 +29,15 @@ class WriteQueue:
         self._line: deque[threading.Lock] = deque()  # one for each who waits, in order; let go when it is their turn
         self._stalls_at = 0.0  # time.monotonic
         self._failing = False
+        self._ends_at = math.inf  # time.monotonic, once the service ends
+
+    def hurry(self, seconds: float) -> None:
+        """From now on nobody waits longer than that, for the turn and the lock together."""
+        self._ends_at = time.monotonic() + seconds
+
+    def is_over(self, deadline: float) -> bool:
+        """Whether whoever waits until the deadline has waited long enough."""
+        return time.monotonic() > min(deadline, self._ends_at)
 
     @contextmanager
     def turn(self) -> Iterator[float]:
@@ -71,7 +81,7 @@ class WriteQueue:
         with self._guard:
             ahead = self._line.index(mine) if mine in self._line else 0  # besides the one whose turn it is
             stalled = self._failing or moment > self._stalls_at
-        if moment > deadline:
+        if self.is_over(deadline):
             raise DatabaseUnavailable("the write lock did not come in time")
         if stalled and ahead >= WAITING - 1:
             raise DatabaseUnavailable("too many writers are waiting for the lock")
