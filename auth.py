@@ -1,21 +1,23 @@
 """Who is calling: the bearer of a request becomes a Principal, or the request is refused (RFC 6750).
 
-`requires` states the role that a view needs, `public` that it needs none; a view that states neither answers nothing.
+`requires` states the role that a view needs, `public` that it needs none. A view that states neither answers nothing.
 """
 
 from base64 import b64decode
 from collections.abc import Callable
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from functools import partial, wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from flask import Blueprint, Flask, g, request
+from flask import Blueprint, Flask, current_app, g, request
 
-from errors import AuthenticationFailed
+from errors import AuthenticationFailed, DatabaseUnavailable, InsufficientPermissions
 from formats.times import wire_time
-from identity.principal import Principal, RequestOrigin
+from identity.principal import ROLES, Principal, RequestOrigin
 from keys.tenant_keys import TenantKeys
-from runtime.state import service
+from observability.request_info import request_info
+from runtime.state import AppState, service
 from web import forwarded
+from web.contract import PUBLIC, contract_of, enter
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -34,11 +36,15 @@ def requires(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             environ = request.environ
-            g.principal = authenticate(environ, bearer(environ))
+            g.principal = authenticate(service(), environ, bearer(environ))
             g.principal.require_role(role)
             return view(*args, **kwargs)
 
-        guarded.access = role  # type: ignore[attr-defined]
+        terms = enter(guarded)
+        terms.access = role
+        terms.failures += [AuthenticationFailed, DatabaseUnavailable]
+        if ROLES.get(role, 0) > min(ROLES.values()):
+            terms.failures.append(InsufficientPermissions)
         return guarded
 
     return decorate
@@ -46,22 +52,21 @@ def requires(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 def public(view: Callable[P, R]) -> Callable[P, R]:
     """The view needs no credential."""
-    view.access = "public"  # type: ignore[attr-defined]
+    enter(view).access = PUBLIC
     return view
 
 
-class Views(dict[str, Callable[..., Any]]):
-    """The views of an application by their endpoints: one that states no access is a fault of ours and answers nothing.
+def require_stated_access() -> None:
+    """A hook before every request: raises LookupError for a view that states no access, whichever way it was added.
 
-    Looked at when it is called, whichever way it came in, since a hook before every request would cost five times that.
-    Flask's own view of a folder of static files can state nothing, and is public by what it is for.
+    Flask's own view of a folder of static files can state nothing; it is public by what it is for.
     """
-
-    def __getitem__(self, endpoint: str) -> Callable[..., Any]:
-        view = super().__getitem__(endpoint)
-        if not hasattr(view, "access") and getattr(view, "__func__", None) not in STATIC_FILES:
-            raise LookupError(f"the view {endpoint} states no access")
-        return view
+    view = current_app.view_functions.get(request.endpoint or "")
+    if view is None or getattr(view, "__func__", None) in STATIC_FILES:
+        return  # Flask answers that no such route is there
+    terms = contract_of(view)
+    if terms is None or terms.access is None:
+        raise LookupError(f"the view {request.endpoint} states no access")
 
 
 def bearer(environ: "WSGIEnvironment") -> str | None:
@@ -107,24 +112,26 @@ def _authorization(environ: "WSGIEnvironment") -> tuple[str, str]:
     return scheme.lower(), token.strip()
 
 
-def authenticate(environ: "WSGIEnvironment", credential: str | None) -> Principal:
-    """Says in the environ who it is, for the log and the answer. Raises AuthenticationFailed."""
+def authenticate(state: AppState, environ: "WSGIEnvironment", credential: str | None) -> Principal:
+    """Notes in the request's RequestInfo who it is. Raises AuthenticationFailed."""
     if credential is None:
         scheme = environ.get("HTTP_AUTHORIZATION", "").partition(" ")[0]
         why = "another scheme" if scheme and scheme.lower() != "bearer" else "no credential"
         raise AuthenticationFailed(why, sent=False)
-    principal = service().identify(credential, client_address)
-    environ["keyhook.who"] = f"{principal.kind}:{principal.key_name or principal.owner}"
-    if principal.key_id:
-        environ["keyhook.acting_key"] = principal.key_id  # for the line of a refusal
-    if principal.key_id and principal.expires_at:
-        environ["keyhook.headers"] = [("Keyhook-Key-Expires", wire_time(principal.expires_at))]
+    address = partial(forwarded.client_address, environ, state.settings.trusted_proxies)
+    principal = state.identify(credential, address)
+    info = request_info(environ)
+    info.who = f"{principal.kind}:{principal.key_name or principal.owner}"
+    info.acting_key = principal.key_id
+    if principal.key_id and (ends := wire_time(principal.expires_at)):
+        info.headers.append(("Keyhook-Key-Expires", ends))
     return principal
 
 
 def keyring() -> TenantKeys:
     """The keys of the caller's tenant, as the caller may see and change them."""
-    return service().keyring(g.principal, RequestOrigin(client_address(), request.environ.get("keyhook.request_id")))
+    origin = RequestOrigin(client_address(), request_info(request.environ).id)
+    return service().keyring(g.principal, origin)
 
 
 def client_address() -> str | None:

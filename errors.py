@@ -1,6 +1,6 @@
 """Every way a request can be refused, and the one place that renders it.
 
-A leaf: imports nothing of ours. A view never builds an error body; it raises one of these.
+A view never builds an error body; it raises one of these.
 """
 
 import json
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from flask import Flask, Response, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
+
+from observability.request_info import RequestInfo, request_info
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -59,12 +61,10 @@ class KeyhookError(Exception):
         """Which API key was refused, where one was; for the log alone. An id is no secret."""
         return None
 
-    def note(self, environ: "WSGIEnvironment") -> None:
+    def note(self, info: RequestInfo) -> None:
         """Leaves the evidence for the line of the request."""
-        if self.reason:
-            environ["keyhook.reason"] = self.reason
-        if self.key_id:
-            environ["keyhook.key"] = self.key_id
+        info.reason = self.reason or info.reason
+        info.refused_key = self.key_id or info.refused_key
 
     def body(self) -> dict[str, Any]:
         return {"message": self.text, "error_code": self.code(), "details": self.details}
@@ -150,11 +150,10 @@ class Forbidden(KeyhookError):
         super().__init__(details)
         self.headers["WWW-Authenticate"] = f'{AuthenticationFailed.CHALLENGE}, error="insufficient_scope"'
 
-    def note(self, environ: "WSGIEnvironment") -> None:
+    def note(self, info: RequestInfo) -> None:
         """The key is good, so the caller left its id; its name alone would not tell it from one of another tenant."""
-        super().note(environ)
-        if key_id := environ.get("keyhook.acting_key"):
-            environ["keyhook.key"] = key_id
+        super().note(info)
+        info.refused_key = info.acting_key or info.refused_key
 
 
 class InsufficientPermissions(Forbidden):
@@ -273,23 +272,31 @@ class DatabaseUnavailable(KeyhookError):
 
 def install(app: Flask) -> None:
     """Sends every exception of the application through the one renderer."""
-    app.register_error_handler(KeyhookError, render)
-    app.register_error_handler(HTTPException, lambda error: render(translate(error)))
-    app.register_error_handler(Exception, _crash)
+    app.register_error_handler(Exception, lambda error: render(error, request.environ))
 
 
-def render(error: KeyhookError) -> Response:
-    """The answer to a request that was refused."""
-    error.note(request.environ)
-    if isinstance(error, DatabaseUnavailable):
-        log.error("database unavailable: %s", error.reason)
-    response = Response(json.dumps(error.body(), ensure_ascii=False), error.status, mimetype="application/json")
-    response.headers.update(error.headers)
+def render(error: Exception, environ: "WSGIEnvironment") -> Response:
+    """The answer to a request that was refused, or in which something failed; what is to be known goes to the log."""
+    told = translate(error)
+    told.note(request_info(environ))
+    if isinstance(told, DatabaseUnavailable):
+        log.error("database unavailable: %s", told.reason)
+    response = Response(json.dumps(told.body(), ensure_ascii=False), told.status, mimetype="application/json")
+    response.headers.update(told.headers)
     return response
 
 
-def translate(error: HTTPException) -> KeyhookError:
-    """What the framework refused, in our own terms."""
+def translate(error: Exception) -> KeyhookError:
+    """The error in our own terms. A fault of ours is logged with its trace."""
+    if isinstance(error, KeyhookError):
+        return error
+    if isinstance(error, HTTPException):
+        return _of_framework(error)
+    log.error("unhandled error", exc_info=error)
+    return InternalServerError()
+
+
+def _of_framework(error: HTTPException) -> KeyhookError:
     if error.code == 404:
         return NotFound()
     if error.code == 405:
@@ -301,8 +308,3 @@ def translate(error: HTTPException) -> KeyhookError:
     if error.code is not None and error.code < 500:
         return BadRequest()
     return InternalServerError()
-
-
-def _crash(error: Exception) -> Response:
-    log.error("unhandled error", exc_info=error)
-    return render(InternalServerError())

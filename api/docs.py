@@ -7,6 +7,7 @@ from flask import Blueprint, Response, request, send_file
 
 import errors
 from auth import public
+from observability.request_info import request_info
 from schemas import NoParameters
 from web.contract import takes_query
 
@@ -32,7 +33,7 @@ PAGE_POLICY = (
 @takes_query(NoParameters)
 def docs_page() -> Response:
     """The one answer that is HTML. All that it loads comes from here, so its policy needs no exception."""
-    request.environ["keyhook.policy"] = PAGE_POLICY
+    request_info(request.environ).policy = PAGE_POLICY
     return send_file(OURS / "docs.html", "text/html")
 
 

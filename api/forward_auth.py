@@ -1,11 +1,14 @@
-"""/v0/auth: everything else that runs asks here whether a key is good. The hot path."""
+"""/v0/auth: everything else that runs asks here whether a key is good.
+
+What is asked and answered stands here, and a plain view of it. api/gate.py answers most requests before Flask does.
+"""
 
 import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import Rule
 
@@ -13,6 +16,7 @@ from api.demands import NONE, Demands, read_demands
 from auth import authenticate, gate_credential, public
 from errors import (
     AuthenticationFailed,
+    DatabaseUnavailable,
     InsufficientPermissions,
     InsufficientScope,
     MethodNotAllowed,
@@ -21,8 +25,10 @@ from errors import (
 )
 from identity.principal import Principal
 from keys.bounded_cache import BoundedCache, weight
+from observability.request_info import request_info
+from runtime.state import AppState, service
 from schemas import AuthQuery, Identity
-from web.contract import Answer, documents, fails
+from web.contract import documents, fails
 from web.forwarded import is_preflight
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 
 bp = Blueprint("gate", __name__)
 
+PATH = "/v0/auth"
 REFUSED_METHODS = ("CONNECT", "TRACE")
 METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]  # what the Allow header lists
 IDENTITY_HEADERS = (
@@ -56,7 +63,8 @@ PREFLIGHT: Rendered = json.dumps(_nobody).encode(), [(name, "") for name in IDEN
 @public  # it identifies by itself: only here is more read than a bearer
 @documents(200, Identity, headers=IDENTITY_HEADERS, query=AuthQuery)
 @fails(AuthenticationFailed, InsufficientPermissions, InsufficientScope, TenantNotAllowed, UnknownDemand)
-def auth() -> Answer:
+@fails(DatabaseUnavailable)
+def auth() -> Response:
     """Say whether a credential is good, for a reverse proxy.
 
     The credential is read from `X-API-Key` first, then from `Authorization`: as `Bearer`, `ApiKey` or `Token`, or as
@@ -65,27 +73,38 @@ def auth() -> Answer:
     nobody in. The identity headers are always all there, empty where there is nothing to say, so that a proxy
     overwrites whatever the client sent under these names.
     """
-    environ = request.environ
+    body, headers = judge(service(), request.environ)
+    return Response(body, headers=headers, content_type="application/json")
+
+
+@bp.record
+def _any_method(state: BlueprintSetupState) -> None:
+    """A rule without methods matches them all, those that nobody has thought of yet included."""
+    endpoint = f"{bp.name}.{auth.__name__}"
+    state.app.url_map.add(Rule(PATH, endpoint=endpoint))
+    state.app.view_functions[endpoint] = auth
+
+
+def judge(state: AppState, environ: "WSGIEnvironment") -> Rendered:
+    """The answer to a request whose credential is good and has all that was asked for. Raises KeyhookError."""
     if environ["REQUEST_METHOD"].upper() in REFUSED_METHODS:
         raise MethodNotAllowed(METHODS)
     demands = read_demands(environ.get("QUERY_STRING", ""))
     try:
-        body, headers = _judge(environ, demands)
+        return _meet(state, environ, demands)
     except AuthenticationFailed as error:
         if demands.basic:
             error.offer_basic()
         raise
-    environ["keyhook.headers"] = [*headers, *environ.get("keyhook.headers", ())]
-    return Answer(body, content_type="application/json")
 
 
-def _judge(environ: "WSGIEnvironment", demands: Demands) -> Rendered:
-    """Who it is, once everything that was asked for is there. A credential is judged in a preflight as well."""
+def _meet(state: AppState, environ: "WSGIEnvironment", demands: Demands) -> Rendered:
+    """Judges a credential in a preflight as well, where there is one."""
     credential = gate_credential(environ, demands.key_param)
     if credential is None and demands.preflight and is_preflight(environ):
-        environ["keyhook.who"] = "preflight"
+        request_info(environ).who = "preflight"
         return PREFLIGHT
-    principal = authenticate(environ, credential)
+    principal = authenticate(state, environ, credential)
     if demands is not NONE:
         if demands.tenants:
             principal.require_tenant(demands.tenants)
@@ -93,16 +112,6 @@ def _judge(environ: "WSGIEnvironment", demands: Demands) -> Rendered:
             principal.require_role(role)
         principal.require_scopes(demands.scopes)
     return _rendered(principal)
-
-
-@bp.record
-def _any_method(state: BlueprintSetupState) -> None:
-    """A rule without methods matches them all, those that nobody has thought of yet included.
-
-    Its endpoint does not begin with the blueprint's name, or Flask would look for hooks of that three times a request.
-    """
-    state.app.url_map.add(Rule("/v0/auth", endpoint="keyhook-auth"))
-    state.app.view_functions["keyhook-auth"] = auth
 
 
 def _rendered(principal: Principal) -> Rendered:

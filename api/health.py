@@ -3,12 +3,13 @@
 from flask import Blueprint
 
 from auth import public
+from errors import DatabaseUnavailable
 from runtime.state import service
 from schemas import (
     Health,
     NoParameters,
 )
-from web.contract import answers, takes_query
+from web.contract import answers, fails, takes_query
 
 bp = Blueprint("health", __name__)
 
@@ -17,6 +18,7 @@ bp = Blueprint("health", __name__)
 @public
 @takes_query(NoParameters)
 @answers(200, Health)
+@fails(DatabaseUnavailable)
 def healthz() -> dict[str, str]:
     """Say whether the database answers."""
     service().storage.ping()

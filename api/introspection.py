@@ -1,7 +1,7 @@
 """/v0/introspect: what a token stands for, for resource servers (RFC 7662)."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Blueprint, g, request
 
@@ -12,12 +12,10 @@ from errors import (
 )
 from identity.principal import Principal
 from identity.tokens import ISSUER
+from observability.request_info import request_info
 from runtime.state import service
 from schemas import Introspection, IntrospectionRequest
 from web.contract import answers, fails, takes_form
-
-if TYPE_CHECKING:
-    pass
 
 bp = Blueprint("introspection", __name__)
 
@@ -35,7 +33,7 @@ def introspect(form: dict[str, str]) -> dict[str, Any]:
     try:
         return _described(service().identify(form["token"], client_address, tenant=g.principal.tenant))
     except AuthenticationFailed as refusal:
-        refusal.note(request.environ)
+        refusal.note(request_info(request.environ))
         return {"active": False}
 
 

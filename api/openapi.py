@@ -19,7 +19,7 @@ from auth import public
 from errors import KeyhookError
 from identity.principal import ROLES
 from schemas import EXAMPLE_ID, CreateKey, Document, Error, InvalidRequestError, NoParameters
-from web.contract import Contract, documents, json_answer, mount_path, takes_query
+from web.contract import PUBLIC, Contract, View, contract_of, documents, json_answer, mount_path, takes_query
 from web.fields import Flag, Timestamp, WholeNumber
 
 if TYPE_CHECKING:
@@ -136,32 +136,25 @@ def document(app: Flask) -> dict[str, Any]:
     """
     spec, converter = _empty()
     for rule in app.url_map.iter_rules():
-        view: Any = app.view_functions.get(rule.endpoint)
-        if hasattr(view, "contract") and rule.endpoint not in UNDOCUMENTED:
+        view = app.view_functions.get(rule.endpoint)
+        terms = contract_of(view)
+        if view and terms and terms.status and rule.endpoint not in UNDOCUMENTED:
             path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-            if view.contract.form:
-                _add_form(spec, view.contract.form)
+            if terms.form:
+                _add_form(spec, terms.form)
             parameters = [_path_parameter(converter, name) for name in sorted(rule.arguments)]
-            operation = _operation(path, rule, view, view.contract)
+            operation = _operation(path, rule, view, terms)
             spec.path(path, parameters=parameters, operations=dict.fromkeys(_methods(rule), operation))
     return spec.to_dict()
 
 
-def refusals(rule: Rule, access: str, terms: Contract) -> list[type[KeyhookError]]:
-    """How a route can fail: by its decorators, by its path, by its own word and by a database that is gone."""
-    found = [*terms.failures]
-    if access != "public":
-        found.append(errors.AuthenticationFailed)
-    if ROLES.get(access, 0) > min(ROLES.values()):
-        found.append(errors.InsufficientPermissions)
-    if rule.arguments:
-        found.append(errors.NotFound)  # a name with a slash in it
-    if not rule.endpoint.startswith(f"{bp.name}."):
-        found.append(errors.DatabaseUnavailable)
-    return sorted(set(found), key=lambda error: (error.status, error.code()))
+def refusals(rule: Rule, terms: Contract) -> list[type[KeyhookError]]:
+    """How a route can fail: by its contract, and by its path, whose name may have a slash in it."""
+    found = {*terms.failures, errors.NotFound} if rule.arguments else {*terms.failures}
+    return sorted(found, key=lambda error: (error.status, error.code()))
 
 
-def sample(error: type[KeyhookError], access: str = "public") -> KeyhookError:
+def sample(error: type[KeyhookError], access: str | None = None) -> KeyhookError:
     """The refusal as the document shows it. `access` is the role that the route needs."""
     samples: dict[type[KeyhookError], Callable[[], KeyhookError]] = {
         errors.AuthenticationFailed: lambda: errors.AuthenticationFailed("", sent=False),
@@ -242,11 +235,11 @@ def _methods(rule: Rule) -> list[str]:
     return sorted(method.lower() for method in (rule.methods or {"GET"}) - {"HEAD", "OPTIONS"})
 
 
-def _operation(path: str, rule: Rule, view: Any, terms: Contract) -> dict[str, Any]:
-    summary, _, rest = cleandoc(view.__doc__).partition("\n\n")
-    security = _security(view.access, terms)
+def _operation(path: str, rule: Rule, view: View, terms: Contract) -> dict[str, Any]:
+    summary, _, rest = cleandoc(view.__doc__ or "").partition("\n\n")
+    security = _security(terms)
     common = COMMON_HEADERS | {"Keyhook-Key-Expires"} if security else COMMON_HEADERS
-    failures = _by_status(sample(error, view.access) for error in refusals(rule, view.access, terms))
+    failures = _by_status(sample(error, terms.access) for error in refusals(rule, terms))
     operation: dict[str, Any] = {
         "operationId": view.__name__,
         "tags": [TAG_OF[path]],
@@ -268,9 +261,9 @@ def _operation(path: str, rule: Rule, view: Any, terms: Contract) -> dict[str, A
     return operation
 
 
-def _security(access: str, terms: Contract) -> list[dict[str, list[str]]]:
+def _security(terms: Contract) -> list[dict[str, list[str]]]:
     """A public view that can still refuse a credential is the gate, which reads it in more ways than one."""
-    if access != "public":
+    if terms.access != PUBLIC:
         return [{"bearer": []}]
     return [{"api_key": []}, {"bearer": []}, {"basic": []}] if errors.AuthenticationFailed in terms.failures else []
 

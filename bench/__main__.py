@@ -30,6 +30,7 @@ from keys.hashing import SecretHasher
 
 CONNECTIONS = (1, 16)
 CHECK, MINT = "GET /v0/auth, warm key", "POST /v0/api_keys"
+VIEW = "the same by Flask's plain view"
 CONSTANT, ROW = "bare: constant JSON", "bare: one row by primary key"
 INSERT, HASH_INSERT = "bare: insert and commit", "bare: bcrypt, insert and commit"
 
@@ -100,7 +101,7 @@ def over_http(directory: Path, rounds: int, seconds: float, core: int, load_core
         rates = {label: [one.rate for one in results[label, connections]] for label in jobs}
         for label in jobs:
             p50, p99 = (median(getattr(one, name) for one in results[label, connections]) for name in ("p50", "p99"))
-            ratio = compared(rates, label, {CHECK: (ROW, at_least, 0.80), MINT: (HASH_INSERT, at_least, 0.75)})
+            ratio = compared(rates, label, {CHECK: (CONSTANT, at_least, 1.10), MINT: (HASH_INSERT, at_least, 0.75)})
             row(label, connections, f"{median(rates[label]):,.0f}", f"{p50:.2f}", f"{p99:.2f}", *ratio)
     busy = max(median(one.busy for one in series) for series in results.values())
     print(f"\nThe load generator was at work for at most {busy:.0%} of the time.")
@@ -114,12 +115,14 @@ def over_http(directory: Path, rounds: int, seconds: float, core: int, load_core
 def in_process(directory: Path, rounds: int, size: int) -> None:
     series: Series = defaultdict(list)
     plain = bare.create_app(directory / "bare.db")
-    with quiet_app(directory / "inside") as app:
+    with quiet_app(directory / "inside") as app, quiet_app(directory / "hooked") as hooked:
         keys = fill(directory / "inside", REAL_KEYS)
+        hooked.teardown_request(lambda error: None)  # so that the view answers
         calls = {
             CONSTANT: (20 * size, caller(plain, "GET", "/constant")),
             ROW: (20 * size, caller(plain, "GET", "/row")),
             CHECK: (20 * size, caller(app, "GET", "/v0/auth", keys[:1])),
+            VIEW: (20 * size, caller(hooked, "GET", "/v0/auth", fill(directory / "hooked", REAL_KEYS)[:1])),
             INSERT: (2 * size, caller(plain, "POST", "/insert", named=True)),
             HASH_INSERT: (2 * size, caller(plain, "POST", "/hash-and-insert", named=True)),
             MINT: (2 * size, caller(app, "POST", "/v0/api_keys", [token(directory / "inside")], named=True)),
@@ -127,7 +130,7 @@ def in_process(directory: Path, rounds: int, size: int) -> None:
         in_turn(calls, series, rounds)
     header("Inside the process, without a server", "µs", "ratio", "target")
     for label in calls:
-        ratio = compared(series, label, {CHECK: (CONSTANT, at_most, 2.0), MINT: (HASH_INSERT, at_most, 1 / 0.75)})
+        ratio = compared(series, label, {CHECK: (CONSTANT, at_most, 0.75), MINT: (HASH_INSERT, at_most, 1 / 0.75)})
         row(label, f"{median(series[label]):,.0f}", *ratio)
 
 

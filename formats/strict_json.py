@@ -3,19 +3,21 @@
 import json
 from typing import Any
 
-from errors import MalformedBody
+
+class MalformedJSON(ValueError):
+    """The bytes are not one JSON object in UTF-8, or can be read in more than one way."""
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """One JSON object in UTF-8 as RFC 8259 has it, no member twice (RFC 7493). Raises MalformedBody."""
+    """One JSON object in UTF-8 as RFC 8259 has it, no member twice (RFC 7493). Raises MalformedJSON."""
     try:
         value = json.loads(raw.decode(), object_pairs_hook=_members_once, parse_constant=_refuse_constant)
         if b"\\u" in raw:  # the only way to a lone surrogate, which is no Unicode text
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        raise MalformedBody from None
+        raise MalformedJSON from None
     if not isinstance(value, dict):
-        raise MalformedBody
+        raise MalformedJSON
     return value
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import jwt
 
-from errors import AuthenticationFailed, MalformedBody
-from formats.strict_json import parse_object
+from errors import AuthenticationFailed
+from formats.strict_json import MalformedJSON, parse_object
 from formats.times import timestamp
 from identity.principal import ROLES, Principal
 
@@ -55,7 +55,7 @@ def read_token(token: str, secret: bytes) -> Principal:
             raise AuthenticationFailed("bad token: another text of its signature")
         _require_type(_strictly(parts[1]))
         return _person(_strictly(parts[2]))
-    except MalformedBody:
+    except MalformedJSON:
         raise AuthenticationFailed("bad token: no strict JSON") from None
     except jwt.ExpiredSignatureError:
         raise expired_token() from None

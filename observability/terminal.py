@@ -4,9 +4,6 @@ from contextlib import suppress
 
 import click
 from flask.cli import FlaskGroup
-from flask.helpers import get_debug_flag
-
-from errors import StartupError
 
 
 def say(line: str) -> None:
@@ -25,13 +22,3 @@ def is_server() -> bool:
     """Whether this process serves: any that no command of Flask's started, but for `run` and `serve`."""
     context = click.get_current_context(silent=True)
     return context is None or context.info_name in ("run", "serve")
-
-
-def refuse_debugger() -> None:
-    """Raises StartupError where `flask run` would serve Werkzeug's console."""
-    context = click.get_current_context(silent=True)
-    if context is None or context.info_name != "run":
-        return
-    debugger = context.params.get("debugger")
-    if get_debug_flag() if debugger is None else debugger:
-        raise StartupError("FLASK_DEBUG or --debug serves a console that runs any code: start without it")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from flask import current_app
+from flask import Flask, current_app
 from sqlalchemy import Row
 
 from errors import AuthenticationFailed, DatabaseUnavailable
@@ -106,14 +106,18 @@ class AppState:
 
 
 def service() -> AppState:
+    """That of the current application."""
+    return state_of(current_app)
+
+
+def state_of(app: Flask) -> AppState:
     """Opens the database on the first call, which may raise StartupError: a command that does without it opens none."""
-    extensions = current_app.extensions
-    if EXTENSION not in extensions:
-        with prepared(extensions[SETTINGS]) as settings:
+    if EXTENSION not in app.extensions:
+        with app.app_context(), prepared(app.extensions[SETTINGS]) as settings:
             opened = AppState(settings, Storage(db.engine, settings.database))
         secret_fingerprint.remember(opened.storage, settings.secret_key)
-        extensions[EXTENSION] = opened
-    return extensions[EXTENSION]  # type: ignore[no-any-return]
+        app.extensions[EXTENSION] = opened
+    return app.extensions[EXTENSION]  # type: ignore[no-any-return]
 
 
 def _principal(row: Row[Any], matched: str) -> Principal:

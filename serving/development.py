@@ -5,8 +5,12 @@ import logging
 import os
 from http import HTTPStatus
 
+import click
+from flask.helpers import get_debug_flag
 from werkzeug import serving
 from werkzeug.serving import WSGIRequestHandler
+
+from errors import StartupError
 
 log = logging.getLogger("keyhook")
 
@@ -43,3 +47,13 @@ class Handler(WSGIRequestHandler):
 def install() -> None:
     """`flask run` takes no handler from anybody: its server looks for one under this name."""
     serving.WSGIRequestHandler = Handler  # type: ignore[misc]
+
+
+def refuse_debugger() -> None:
+    """Raises StartupError where `flask run` would serve Werkzeug's console."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.info_name != "run":
+        return
+    debugger = context.params.get("debugger")
+    if get_debug_flag() if debugger is None else debugger:
+        raise StartupError("FLASK_DEBUG or --debug serves a console that runs any code: start without it")

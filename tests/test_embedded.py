@@ -1,10 +1,12 @@
 """Inside another program: its routes, its hooks and its logging, as Flask's users expect them to work."""
 
 import errno
+import functools
 import io
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,17 @@ def test_a_view_that_states_no_access_answers_nothing(
     response = client.get("/open")
     assert response.status_code == 500
     assert "secret" not in response.text
+
+
+def test_the_bare_view_under_a_guarded_one_answers_nothing(app: Flask, client: FlaskClient) -> None:
+    def view() -> str:
+        return "secret"
+
+    guarded = requires("read")(view)
+    app.add_url_rule("/bare", "bare", view)
+    app.add_url_rule("/guarded", "guarded", guarded)
+    app.add_url_rule("/wrapped", "wrapped", functools.wraps(guarded)(lambda: guarded()))
+    assert [client.get(path).status_code for path in ("/bare", "/guarded", "/wrapped")] == [500, 401, 401]
 
 
 def test_a_view_may_say_how_long_to_keep_it_and_hooks_run(app: Flask, client: FlaskClient) -> None:
@@ -247,18 +260,16 @@ def our_terminal(monkeypatch: pytest.MonkeyPatch) -> logs.Terminal:
     handler = logs.Terminal()
     monkeypatch.setattr(logs.log, "handlers", [handler])
     monkeypatch.setattr(logs.log, "propagate", False)
-    monkeypatch.setattr(logs.log, "filters", [])
     return handler
 
 
 def test_an_access_line_looks_like_a_record(
     call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    terminal = our_terminal(monkeypatch)
+    our_terminal(monkeypatch)
     call("GET", "/v0/auth")
     straight = capsys.readouterr().err
-    terminal.addFilter(lambda record: True)  # from now on through a record
-    call("GET", "/v0/auth")
+    logs.access.info(straight.partition("INFO ")[2].rstrip())
     words = [line.split() for line in (straight, capsys.readouterr().err)]
     assert words[0][1:5] + words[0][6:7] == ["INFO", "GET", "/v0/auth", "200", "who=jwt:alice"]
     assert words[1][1:5] + words[1][6:7] == words[0][1:5] + words[0][6:7]
@@ -325,24 +336,35 @@ def test_no_handler_of_the_program_around_sees_a_credential(
     assert key[36:] not in text
 
 
-def test_what_is_configured_afterwards_counts(
-    call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+CONFIGURED: dict[str, tuple[Callable[[logs.Terminal], Any], str]] = {
+    "filter of the handler": (lambda terminal: terminal.addFilter(lambda record: False), ""),
+    "filter of the logger": (lambda terminal: logs.access.addFilter(lambda record: False), ""),
+    "level of the handler": (lambda terminal: terminal.setLevel(logging.ERROR), ""),
+    "level of the logger": (lambda terminal: logs.access.setLevel(logging.ERROR), ""),
+    "formatter": (lambda terminal: terminal.setFormatter(logging.Formatter("mine: %(message)s")), "mine: GET /v0/auth"),
+    "handler": (lambda terminal: logs.access.addHandler(logging.StreamHandler(sys.stdout)), "20"),
+}
+
+
+@pytest.mark.parametrize(("configure", "begins"), CONFIGURED.values(), ids=CONFIGURED.keys())
+def test_what_is_configured_before_the_first_request_counts(
+    call: Callable[..., Any],
+    configure: Callable[[logs.Terminal], Any],
+    begins: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     terminal = our_terminal(monkeypatch)
-    changes: list[Callable[[], Any]] = [
-        lambda: terminal.addFilter(lambda record: False),
-        lambda: logs.log.addFilter(lambda record: False),
-        lambda: terminal.setLevel(logging.ERROR),
-    ]
-    for change in changes:
-        change()
-        call("GET", "/v0/auth")
-        assert capsys.readouterr().err == ""
-        terminal.filters, logs.log.filters = [], []
-    terminal.setLevel(logging.NOTSET)
-    terminal.setFormatter(logging.Formatter("mine: %(message)s"))
+    for name in ("handlers", "filters"):
+        monkeypatch.setattr(logs.access, name, [*getattr(logs.access, name)])
+    monkeypatch.setattr(logs.access, "level", logs.access.level)
+    logs.access.manager._clear_cache()  # type: ignore[attr-defined]
+    configure(terminal)
     call("GET", "/v0/auth")
-    assert capsys.readouterr().err.startswith("mine: GET /v0/auth 200")
+    written = capsys.readouterr()
+    assert written.err.startswith(begins)
+    assert bool(written.err) == bool(begins)
+    assert written.out.startswith("GET /v0/auth 200") == (begins == "20")
 
 
 def test_every_record_comes_from_the_factory_of_the_program_around(
@@ -359,7 +381,7 @@ def test_every_record_comes_from_the_factory_of_the_program_around(
             call("GET", "/v0/auth")
     finally:
         logging.setLogRecordFactory(logging.LogRecord)
-    assert [(record.name, vars(record).get("trace")) for record in caplog.records] == [("keyhook", "abc")]
+    assert [(record.name, vars(record).get("trace")) for record in caplog.records] == [("keyhook.access", "abc")]
 
 
 def test_a_log_that_cannot_be_written_refuses_nothing(

@@ -11,6 +11,7 @@ from flask import Flask
 
 from auth import public
 from errors import KeyhookError
+from web.contract import PUBLIC, contract_of
 
 FAR, NEAR = "2099-01-01T00:00:00Z", "2050-01-01T00:00:00Z"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "X"]
@@ -201,12 +202,11 @@ def test_a_route_that_states_no_access_is_refused(app: Flask, call: Callable[...
 
 
 def test_every_route_states_its_access(app: Flask) -> None:
-    stated = {
-        rule.rule: getattr(app.view_functions[rule.endpoint], "access", None) for rule in app.url_map.iter_rules()
-    }
+    contracts = {rule.rule: contract_of(app.view_functions[rule.endpoint]) for rule in app.url_map.iter_rules()}
+    stated = {path: terms and terms.access for path, terms in contracts.items()}
     assert stated
-    assert set(stated.values()) <= {"public", "read", "write", "admin"}
-    assert {path for path, access in stated.items() if access == "public"} <= {
+    assert set(stated.values()) <= {PUBLIC, "read", "write", "admin"}
+    assert {path for path, access in stated.items() if access == PUBLIC} <= {
         "/healthz", "/v0/auth", "/openapi.json", "/docs", "/docs/<path:file>",
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api import docs
-from web import middleware
+from observability.request_info import API_POLICY
 
 KEY = "kh_" + "0b8f7a527f554d0c9b0a3f6f0f6f2a11" + "_" + "a" * 43 + "0" * 8
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
@@ -49,7 +49,7 @@ def answer(request: pytest.FixtureRequest, app: Flask, call: Callable[..., Any],
 
 
 def test_every_answer_carries_the_security_headers(answer: Any) -> None:
-    assert answer.headers["Content-Security-Policy"] == middleware.API_POLICY
+    assert answer.headers["Content-Security-Policy"] == API_POLICY
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]

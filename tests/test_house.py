@@ -16,9 +16,9 @@ FLOORS = [
     ["runtime", "web"],
     ["keys"],
     ["identity", "storage"],
-    ["observability", "models"],
+    ["errors", "models"],
+    ["observability"],
     ["formats"],
-    ["errors"],
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ROOMS = [room for rooms in FLOORS for room in rooms]

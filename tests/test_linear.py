@@ -19,11 +19,11 @@ from api import demands, forward_auth
 from cli import options, table
 from errors import KeyhookError, StartupError
 from formats import api_key, names, redaction
-from formats.strict_json import parse_object
+from formats.strict_json import MalformedJSON, parse_object
 from identity import tokens
 from observability import logs
 from runtime import settings
-from web import contract, forwarded, middleware
+from web import contract, forwarded, middleware, request_line
 
 SIZE = 256 * 1024
 TRIES = 8
@@ -73,7 +73,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "one_word": logs.one_word,
     "loggable": logs.loggable,
     "request id": middleware._request_id,
-    "path": lambda text: middleware._unambiguous(as_latin_1(text)),
+    "path": lambda text: request_line.unambiguous(as_latin_1(text)),
     "raw query": lambda text: quote(as_latin_1(text), safe="%&=+", encoding="latin-1"),
     "nfc": names.nfc,
     "name": refused(schemas.CreateKey(), "name"),
@@ -84,7 +84,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "page": refused(schemas.KeyPage(), "limit"),
     "flag": refused(schemas.DeleteKey(), "cascade"),
     "member": lambda text: redaction.redact_values(contract.flat(schemas.CreateKey().validate({text: 1}))),
-    "body": quietly(lambda text: parse_object(text.encode()), KeyhookError),
+    "body": quietly(lambda text: parse_object(text.encode()), MalformedJSON),
     "JSON": lambda text: parse_object(json.dumps({text: text}).encode()),
     "form": lambda text: parse_qsl(text, keep_blank_values=True),
     "media type": lambda text: parse_options_header("application/json;" + text),

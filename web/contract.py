@@ -1,16 +1,17 @@
-"""A view's contract in its decorators: the query and the body that it takes, what it answers, how it fails.
+"""A view's contract in its decorators: its caller, its query and body, its answer, its failures.
 
-They do the work (strict reading, schema loading, dumping) and leave themselves on the view, where the OpenAPI document
-finds them: nothing is written twice.
+The decorators do the work (strict reading, schema loading, dumping) and enter the contract in one registry, where the
+OpenAPI document finds it: nothing is written twice.
 """
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import wraps
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 from urllib.parse import parse_qsl, quote
+from weakref import WeakKeyDictionary
 
 from flask import Response, request
 from marshmallow import Schema
@@ -26,12 +27,11 @@ from errors import (
     ValidationError,
 )
 from formats.redaction import redact_values
-from formats.strict_json import parse_object
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+from formats.strict_json import MalformedJSON, parse_object
 
 MAX_BODY = 64 * 1024  # bytes
+
+PUBLIC = "public"  # the access of a view that needs no credential
 
 View = Callable[..., Any]
 
@@ -40,20 +40,38 @@ View = Callable[..., Any]
 class Contract:
     """What a view promised; the source of its OpenAPI operation."""
 
+    access: str | None = None  # the role that a caller needs, or PUBLIC
     query: Schema | None = None
     body: Schema | None = None
     form: Schema | None = None
-    status: int = 200
+    status: int | None = None
     answer: Schema | None = None
     preview: Schema | None = None
     headers: list[str] = field(default_factory=list)
     failures: list[type[KeyhookError]] = field(default_factory=list)
 
 
-def contract(view: View) -> Contract:
-    if not hasattr(view, "contract"):
-        view.contract = Contract()  # type: ignore[attr-defined]
-    return view.contract  # type: ignore[attr-defined,no-any-return]
+_contracts: WeakKeyDictionary[View, Contract] = WeakKeyDictionary()
+
+
+def contract_of(view: View | None) -> Contract | None:
+    """The contract of a view, also of one that a decorator of the program around wraps (`functools.wraps`); or None."""
+    while view is not None:
+        if view in _contracts:
+            return _contracts[view]
+        view = getattr(view, "__wrapped__", None)
+    return None
+
+
+def enter(view: View) -> Contract:
+    """The contract of this very view, to be written to: that of the view which it wraps, or a new one.
+
+    A view and what wraps it have a contract each, or the bare one would pass for its guarded self.
+    """
+    if view not in _contracts:
+        known = contract_of(view)
+        _contracts[view] = replace(known, headers=[*known.headers], failures=[*known.failures]) if known else Contract()
+    return _contracts[view]
 
 
 def takes_query(schema: type[Schema]) -> Callable[[View], View]:
@@ -61,14 +79,13 @@ def takes_query(schema: type[Schema]) -> Callable[[View], View]:
     loader = schema()
 
     def decorate(view: View) -> View:
-        terms = contract(view)
-        terms.query = loader
-        terms.failures.append(ValidationError)
-
         @wraps(view)
         def loading(*args: Any, **kwargs: Any) -> Any:
             return view(*args, **kwargs, **read_query(loader))
 
+        terms = enter(loading)
+        terms.query = loader
+        terms.failures.append(ValidationError)
         return loading
 
     return decorate
@@ -79,14 +96,13 @@ def takes_body(schema: type[Schema]) -> Callable[[View], View]:
     loader = schema()
 
     def decorate(view: View) -> View:
-        terms = contract(view)
-        terms.body = loader
-        terms.failures += [MalformedBody, ValidationError, PayloadTooLarge, UnsupportedMediaType]
-
         @wraps(view)
         def loading(*args: Any, **kwargs: Any) -> Any:
             return view(*args, **kwargs, body=read_json(loader))
 
+        terms = enter(loading)
+        terms.body = loader
+        terms.failures += [MalformedBody, ValidationError, PayloadTooLarge, UnsupportedMediaType]
         return loading
 
     return decorate
@@ -97,14 +113,13 @@ def takes_form(schema: type[Schema]) -> Callable[[View], View]:
     loader = schema(unknown="exclude")
 
     def decorate(view: View) -> View:
-        terms = contract(view)
-        terms.form = loader
-        terms.failures += [InvalidRequest, PayloadTooLarge, UnsupportedMediaType]
-
         @wraps(view)
         def loading(*args: Any, **kwargs: Any) -> Any:
             return view(*args, **kwargs, form=read_form(loader))
 
+        terms = enter(loading)
+        terms.form = loader
+        terms.failures += [InvalidRequest, PayloadTooLarge, UnsupportedMediaType]
         return loading
 
     return decorate
@@ -126,12 +141,8 @@ def answers(
     previewer = preview(many=True) if preview else None
 
     def decorate(view: View) -> View:
-        terms = contract(view)
-        terms.status, terms.answer, terms.headers = status, dumper, list(headers)
-        terms.preview = previewer
-
         @wraps(view)
-        def dumping(*args: Any, **kwargs: Any) -> Answer:
+        def dumping(*args: Any, **kwargs: Any) -> Response:
             value = view(*args, **kwargs)
             if previewer and value is not None:
                 return json_answer(previewer.dump(value))
@@ -142,6 +153,9 @@ def answers(
             answer.headers.update(extra)
             return answer
 
+        terms = enter(dumping)
+        terms.status, terms.answer, terms.headers = status, dumper, list(headers)
+        terms.preview = previewer
         return dumping
 
     return decorate
@@ -153,7 +167,7 @@ def documents(
     """For a view that reads its query and renders its answer by itself: the contract alone."""
 
     def decorate(view: View) -> View:
-        terms = contract(view)
+        terms = enter(view)
         terms.status, terms.answer, terms.headers = status, schema(), list(headers)
         terms.query = query() if query else None
         return view
@@ -165,20 +179,10 @@ def fails(*errors: type[KeyhookError]) -> Callable[[View], View]:
     """Names the refusals that are the view's own; those of its other decorators are known without."""
 
     def decorate(view: View) -> View:
-        contract(view).failures.extend(errors)
+        enter(view).failures.extend(errors)
         return view
 
     return decorate
-
-
-class Answer(Response):
-    """A body in memory under headers that are right: without Werkzeug's second look at them, a tenth of a check."""
-
-    def get_wsgi_response(self, environ: "WSGIEnvironment") -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
-        if self._on_close or not self.is_sequence or self.status_code in (204, 304):
-            return super().get_wsgi_response(environ)  # a hook of the program around has changed it; or no body
-        body = [] if environ["REQUEST_METHOD"] == "HEAD" else cast(list[bytes], self.response)
-        return body, self.status, self.headers.to_wsgi_list()
 
 
 def mount_path() -> str:
@@ -187,12 +191,12 @@ def mount_path() -> str:
     return quote(request.root_path, safe="/")
 
 
-def json_answer(value: Any, status: int = 200) -> Answer:
-    return Answer(json.dumps(value, ensure_ascii=False), status, content_type="application/json")
+def json_answer(value: Any, status: int = 200) -> Response:
+    return Response(json.dumps(value, ensure_ascii=False), status, content_type="application/json")
 
 
-def no_content() -> Answer:
-    answer = Answer(status=204)
+def no_content() -> Response:
+    answer = Response(status=204)
     del answer.headers["Content-Type"]
     return answer
 
@@ -222,7 +226,11 @@ def read_json(schema: Schema) -> dict[str, Any]:
     raw = read_body()
     if not raw:
         raise UnsupportedMediaType
-    return _load(schema, parse_object(raw), ValidationError)
+    try:
+        given = parse_object(raw)
+    except MalformedJSON:
+        raise MalformedBody from None
+    return _load(schema, given, ValidationError)
 
 
 def read_form(schema: Schema) -> dict[str, Any]:

@@ -7,20 +7,21 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
+from errors import NotFound, render
 from formats.api_key import SECRET_LENGTH
 from formats.redaction import redact
-from observability.logs import log, loggable, one_word, write_line
+from observability.logs import access, access_writer, loggable, one_word
+from observability.request_info import ENVIRON_KEY, RequestInfo
 from web.forwarded import client_address
+from web.request_line import repair
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
@@ -31,9 +32,7 @@ _LONG_RUN = re.compile(rf"[0-9A-Za-z]{{{SECRET_LENGTH},}}")
 
 
 class Middleware:
-    """Views leave what it needs in the environ: `keyhook.who`; of a refusal `keyhook.reason` and `keyhook.key`;
-    `keyhook.policy`, and `keyhook.headers`: a list of more headers, which costs a third of what it does in a Response.
-    """
+    """Makes the RequestInfo of a request, and lets the application fill it."""
 
     def __init__(self, app: "WSGIApplication", proxies: int) -> None:
         self._app = app
@@ -41,13 +40,8 @@ class Middleware:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         started = time.perf_counter()
-        request_id = environ["keyhook.request_id"] = _request_id(environ.get("HTTP_X_REQUEST_ID"))
-        query = environ.get("QUERY_STRING", "")
-        if not query.isascii():  # raw bytes, which werkzeug would fail on
-            environ["QUERY_STRING"] = quote(query, safe="%&=+", encoding="latin-1")
-        path = environ.get("PATH_INFO", "")
-        if not path.isascii():
-            path = environ["PATH_INFO"] = _unambiguous(path)
+        info = environ[ENVIRON_KEY] = RequestInfo(_request_id(environ.get("HTTP_X_REQUEST_ID")))
+        path = repair(environ)
         sent = ""
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -55,28 +49,34 @@ class Middleware:
             sent = status[:3]
             if "Cache-Control" not in [name for name, _ in headers]:
                 headers.append(("Cache-Control", "no-store"))
-            headers += environ.get("keyhook.headers", ())
+            headers += info.headers
             headers += HEADERS
-            headers.append(("X-Request-ID", request_id))
-            headers.append(("Content-Security-Policy", environ.get("keyhook.policy", API_POLICY)))
+            headers += ("X-Request-ID", info.id or ""), ("Content-Security-Policy", info.policy)
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
-        body = self._app(environ, start)
-        if log.isEnabledFor(logging.INFO):
+        # Werkzeug would route `//healthz` as `/healthz`, whereas a proxy in front takes them for two paths.
+        app = render(NotFound(), environ) if path.startswith("//") else self._app
+        body = app(environ, start)
+        if access.isEnabledFor(logging.INFO):
             took = (time.perf_counter() - started) * 1000
-            write_line(f"{_asked(environ, path)} {sent} {took:.1f}ms {self._evidence(environ, request_id)}")
+            self._write_line(f"{_asked(environ, path)} {sent} {took:.1f}ms {self._evidence(environ, info)}")
         return body
 
-    def _evidence(self, environ: "WSGIEnvironment", request_id: str) -> str:
+    @cached_property
+    def _write_line(self) -> Callable[[str], None]:
+        """Chosen at the first request: by then the program around has configured its logging."""
+        return access_writer()
+
+    def _evidence(self, environ: "WSGIEnvironment", info: RequestInfo) -> str:
         """Who it was, under which id, from where; of a refusal also which key, and last why."""
         forwarded = environ.get("HTTP_X_FORWARDED_FOR", "") if self._proxies else ""
         address = _address if len(forwarded) <= MAX_REMEMBERED else _address.__wrapped__
         ip = address(environ.get("REMOTE_ADDR"), forwarded, self._proxies)
-        evidence = f"who={one_word(environ.get('keyhook.who', '-'))} id={request_id} ip={ip}"
-        if key := environ.get("keyhook.key"):
-            evidence += f" key={key}"
-        if reason := environ.get("keyhook.reason"):
-            evidence += f' reason="{loggable(reason)}"'
+        evidence = f"who={one_word(info.who)} id={info.id} ip={ip}"
+        if info.refused_key:
+            evidence += f" key={info.refused_key}"
+        if info.reason:
+            evidence += f' reason="{loggable(info.reason)}"'
         return evidence
 
 
@@ -88,16 +88,6 @@ def _address(peer: str | None, forwarded: str, proxies: int) -> str:
 
 def _asked(environ: "WSGIEnvironment", path: str) -> str:
     return f"{one_word(environ['REQUEST_METHOD'])} {one_word(environ.get('SCRIPT_NAME', '') + path, 'latin-1')}"
-
-
-def _unambiguous(path: str) -> str:
-    """The path, with bytes that are no UTF-8 as a character that no name has: werkzeug's choice is one that may."""
-    raw = path.encode("latin-1")
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        raw = raw.decode("utf-8", "replace").replace("\ufffd", "\ufffe").encode()
-    return raw.decode("latin-1")
 
 
 def _request_id(given: str | None) -> str:

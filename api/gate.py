@@ -1,0 +1,51 @@
+"""The gate in front of Flask: answers /v0/auth as a WSGI application of its own, with what api/forward_auth.py says.
+
+A proxy asks for every request of every application behind it, so this is the one route where Flask's request context,
+routing and Response are left out: in process a check takes 33 µs here and 123 µs by the plain view, where a bare Flask
+route that returns a constant takes 43 µs. `make bench` measures all three again; tests/test_gate_flask.py holds the
+answers to those of the plain view, which still answers where the program around has hooks or limits hosts.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from api import forward_auth
+from auth import require_stated_access
+from errors import render
+from runtime.state import state_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+class Gate:
+    """A WSGI application around Flask's."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._flask = app.wsgi_app
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ.get("PATH_INFO") != forward_auth.PATH:
+            return self._flask(environ, start_response)
+        if self._is_extended():
+            environ.pop("HTTP_UPGRADE", None)  # a question about a handshake, which Flask would take for one
+            return self._flask(environ, start_response)
+        try:
+            body, headers = forward_auth.judge(state_of(self._app), environ)
+        except Exception as error:
+            return render(error, environ)(environ, start_response)
+        start_response("200 OK", [*headers, ("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _is_extended(self) -> bool:
+        """Whether the program around looks at requests or answers by Flask's means, which the gate would pass by."""
+        app = self._app
+        return bool(
+            app.before_request_funcs != {None: [require_stated_access]}
+            or app.after_request_funcs
+            or app.teardown_request_funcs
+            or app.config["TRUSTED_HOSTS"] is not None
+        )
