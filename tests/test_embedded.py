@@ -14,7 +14,6 @@ from urllib.parse import quote, urljoin
 
 import pytest
 import requests
-from conftest import SERVE, Server
 from flask import Blueprint, Flask, Response, after_this_request, request, url_for
 from flask.testing import FlaskClient
 from flask.views import View
@@ -29,6 +28,7 @@ from formats import api_key
 from keys import verification
 from models import api_keys, db
 from observability import logs
+from tests.servers import SERVE, Server
 
 
 def by_route(app: Flask) -> None:

@@ -1,11 +1,13 @@
 """The rooms and the arrows between them: an import leads to a lower floor, or stays within its room."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+from tests.machine import ROOT
 
 # From the top down, as the README draws them. Rooms on one floor know nothing of each other.
 FLOORS = [
@@ -66,3 +68,12 @@ def test_a_room_knows_only_its_own_trade(room: str) -> None:
     for path in sources(room):
         for module in imports(path):
             assert module.partition(".")[0] not in FOREIGN[room], f"{path} imports {module}"
+
+
+def test_the_map_draws_the_floors() -> None:
+    [drawing] = re.findall(r"^```text\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    columns: dict[int, list[str]] = {}
+    for line in drawing.splitlines():
+        for word in re.finditer(r"[a-z]+", line):
+            columns.setdefault(word.start(), []).append(word[0])
+    assert [columns[start] for start in sorted(columns)] == FLOORS

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import ROOT
 from flask import Flask
-from test_house import FLOORS
 
 from app import DEFAULTS
+from tests.machine import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MOST_LINES = 150
@@ -83,12 +82,3 @@ def test_every_room_stands_in_the_map() -> None:
     rooms = {f"{path.name}/" for path in ROOT.glob("[a-z]*/") if path.is_dir() and path.name not in MADE}
     shown = re.findall(r"\]\(([^)]+)\)", column("README.md", "where"))
     assert sorted(shown) == sorted(modules | rooms)
-
-
-def test_the_map_draws_the_floors() -> None:
-    [drawing] = re.findall(r"^```text\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    columns: dict[int, list[str]] = {}
-    for line in drawing.splitlines():
-        for word in re.finditer(r"[a-z]+", line):
-            columns.setdefault(word.start(), []).append(word[0])
-    assert [columns[start] for start in sorted(columns)] == FLOORS

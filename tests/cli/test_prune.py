@@ -1,0 +1,170 @@
+"""`flask keys prune`: what ended long ago goes, in one transaction, and its names are free again."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from formats.times import now
+from keys import tenant_keys
+from tests.rows import ago, move, names
+
+
+@pytest.fixture
+def prune(runner: Any) -> Callable[..., Any]:
+    """prune("30d"): its stdout, its status checked."""
+
+    def run(*words: str, status: int = 0) -> Any:
+        result = runner.invoke(args=["keys", "prune", *(["--expired", words[0]] if words else []), *words[1:]])
+        assert result.exit_code == status, result.output
+        return result.stdout if status == 0 else result.stderr
+
+    return run
+
+
+@pytest.fixture
+def aged(app: Flask, mint: Callable[..., str]) -> None:
+    """Keys that ended so long ago as they are called, in days, and some that have not ended."""
+    for days in (31, 0, 29, 400):
+        mint(f"{days} days")
+        move(app, f"{days} days", expires_at=ago(days=days))
+    mint("later", expires_at="2099-01-01T00:00:00Z")
+    mint("never")
+    mint("disabled")
+    move(app, "disabled", disabled=True)
+
+
+@pytest.mark.parametrize(
+    ("span", "gone"),
+    [
+        ("30d", ["31 days", "400 days"]),
+        ("1h", ["31 days", "29 days", "400 days"]),
+        ("0s", ["31 days", "0 days", "29 days", "400 days"]),
+        ("52w", ["400 days"]),
+        ("5000d", []),
+    ],
+)
+def test_what_ended_so_long_ago_is_deleted_and_named(
+    aged: None, prune: Any, call: Callable[..., Any], span: str, gone: list[str]
+) -> None:
+    before = call("GET", "/v0/api_keys").json
+    dry = prune(span, "--dry-run")
+    assert call("GET", "/v0/api_keys").json == before
+    assert prune(span) == dry == "".join(f"{name}\n" for name in gone)
+    assert call("GET", "/v0/api_keys").json == [key for key in before if key["name"] not in gone]
+    assert prune(span) == ""
+    entries = [entry for entry in call("GET", "/v0/audit").json if entry["action"] == "key.deleted"]
+    assert [entry["key_name"] for entry in reversed(entries)] == gone
+    assert all((entry["actor"]["kind"], entry["details"], entry["ip"]) == ("cli", None, None) for entry in entries)
+
+
+def test_a_key_that_is_disabled_too_has_ended_all_the_same(app: Flask, prune: Any, mint: Callable[..., str]) -> None:
+    mint("k")
+    move(app, "k", disabled=True, expires_at=ago(days=31))
+    assert prune("30d") == "k\n"
+
+
+def test_a_name_is_taken_until_then(app: Flask, prune: Any, call: Callable[..., Any], mint: Callable[..., str]) -> None:
+    mint("nightly")
+    move(app, "nightly", expires_at=ago(days=31))
+    assert call("POST", "/v0/api_keys", json={"name": "nightly"}).json["error_code"] == "DuplicateName"
+    prune("30d")
+    mint("nightly")
+
+
+def test_another_tenants_keys_stay(
+    app: Flask, prune: Any, call: Callable[..., Any], mint: Callable[..., str], token: Callable[..., str]
+) -> None:
+    theirs = token(tenant="theirs")
+    mint("k", by=theirs)
+    move(app, "k", expires_at=ago(days=31))
+    assert prune("30d") == ""
+    assert len(call("GET", "/v0/api_keys", by=theirs).json) == 1
+    assert prune("30d", "--tenant", "theirs") == "k\n"
+    assert call("GET", "/v0/api_keys", by=theirs).json == []
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [([], 2), (["30"], 2), (["30y"], 2), (["30d", "x"], 2), (["999999999w"], 1), (["9999w"], 0)]
+)
+def test_the_exit_status(prune: Any, words: list[str], status: int) -> None:
+    said = prune(*words, status=status)
+    assert "Traceback" not in said
+    assert (said == "") is (status == 0)
+
+
+def test_a_cascade_still_reaches_past_what_was_pruned(
+    app: Flask, prune: Any, call: Callable[..., Any], mint: Callable[..., str], data_dir: Path
+) -> None:
+    """root minted b, b minted c and e, c minted d. What is pruned is forgotten only where nothing below it lives."""
+    keys = {"root": mint("root"), "other": mint("other")}
+    for parent, child in (("root", "b"), ("b", "c"), ("c", "d"), ("b", "e"), ("other", "z")):
+        keys[child] = mint(child, by=keys[parent])
+
+    def links() -> int:
+        with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection:
+            return int(connection.execute("SELECT count(*) FROM lineage").fetchone()[0])
+
+    for name in ("b", "c", "z"):
+        move(app, name, expires_at=ago(days=31))
+    assert prune("30d") == "b\nc\nz\n"
+    assert links() == 4  # z alone leads to nothing
+    for name in ("d", "root"):
+        move(app, name, expires_at=ago(days=31))
+    assert prune("30d") == "root\nd\n"
+    assert links() == 2  # e and b
+    root = json.dumps(call("GET", "/v0/audit").json)
+    key_id = next(entry["key_id"] for entry in json.loads(root) if entry["key_name"] == "root")
+    assert call("DELETE", f"/v0/api_keys?id={key_id}&cascade=true").status_code == 204
+    assert (names(call), links()) == ("other", 0)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_more_than_one_statement_holds_is_one_transaction_all_the_same(
+    app: Flask,
+    prune: Any,
+    mint: Callable[..., str],
+    call: Callable[..., Any],
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int,
+) -> None:
+    monkeypatch.setattr(tenant_keys, "BATCH", batch)
+    parent = mint("k0")
+    for number in range(1, 7):
+        parent = mint(f"k{number}", by=parent)
+    for number in range(7):
+        move(app, f"k{number}", expires_at=ago(days=31))
+    with closing(sqlite3.connect(data_dir / "keyhook.db", isolation_level=None)) as connection:
+        connection.execute(
+            "CREATE TRIGGER fail BEFORE INSERT ON audit_entries WHEN NEW.key_name = 'k6' "
+            "BEGIN SELECT RAISE(FAIL, 'on purpose'); END"
+        )
+        prune("30d", status=1)
+        assert names(call) == "k0 k1 k2 k3 k4 k5 k6"
+        connection.execute("DROP TRIGGER fail")
+        assert prune("30d") == "".join(f"k{number}\n" for number in range(7))
+        assert connection.execute("SELECT count(*) FROM lineage").fetchone() == (0,)
+
+
+def test_a_key_that_was_given_more_time_meanwhile_stays(
+    app: Flask, mint: Callable[..., str], call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was found expired; then somebody moved its end; then the change got its turn."""
+    mint("k")
+    move(app, "k", expires_at=ago(days=31))
+    with app.app_context():
+        from cli import options
+
+        ring = options.operator("default")
+    found = ring.expired(now())
+    monkeypatch.setattr(ring, "expired", lambda before: found)
+    move(app, "k", expires_at="2099-01-01T00:00:00.000000Z")
+    assert ring.prune(now()) == []
+    assert names(call) == "k"
+    assert [entry["action"] for entry in call("GET", "/v0/audit").json] == ["key.created"]

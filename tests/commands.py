@@ -1,0 +1,45 @@
+"""Commands that are run as a script would, and that end by themselves."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tests.machine import ROOT
+from tests.servers import FLASK_RUN, SERVE, free_port
+
+CREATE = [sys.executable, "-m", "flask", "keys", "create"]
+TOKEN = [sys.executable, "-m", "flask", "token"]
+BACKUP = [sys.executable, "-m", "flask", "backup"]
+LONG = "a-secret-of-32-bytes-for-tests-x"
+
+
+def run(command: list[str], cwd: Path = ROOT, **environment: Any) -> subprocess.CompletedProcess[str]:
+    """A command that is expected to end by itself."""
+    return subprocess.run(
+        [word.format(port=free_port()) for word in command],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **{name: str(value) for name, value in environment.items()}},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def made(data: Path) -> str:
+    """What a command says that makes a data directory."""
+    return f"made a new database at {data}/keyhook.db and a new secret at {data}/secret_key\n"
+
+
+def assert_refused(start: str, before: Iterable[str] = (), **environment: Any) -> None:
+    """Both servers end at once, with exactly one line on stderr, which starts so."""
+    commands = [[*before, *FLASK_RUN], [*before, *SERVE]]
+    with ThreadPoolExecutor(len(commands)) as starts:
+        for done in starts.map(lambda command: run(command, **environment), commands):
+            assert done.returncode == 1
+            assert re.fullmatch(f"{re.escape(start)}.*\n", done.stderr), done.stderr

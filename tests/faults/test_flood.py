@@ -1,0 +1,207 @@
+"""Many connections at once: bad credentials, a mixed load, and clients that say nothing."""
+
+import http.client
+import itertools
+import multiprocessing
+import random
+import re
+import resource
+import selectors
+import socket
+import statistics
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import jwt
+import pytest
+
+from formats import api_key
+from tests.machine import missing
+from tests.servers import SERVE, Server
+
+pytestmark = pytest.mark.faults
+
+SLACK = 0.010  # seconds that two noisy medians may differ by, whatever their ratio
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[ProcessPoolExecutor]:
+    """A process for the load, so that what it costs does not show in what is measured here."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        pool.submit(send_all, 0, []).result()  # it imports all that it needs now
+        yield pool
+
+
+def send_all(port: int, shares: Sequence[Sequence[bytes]], seconds: float | None = None) -> Counter[int]:
+    """How often each status came, with a connection for each share; with `seconds`, each starts over until then.
+
+    One thread that does as little as it can: the load is to keep the server busy, not the client.
+    """
+    end = time.monotonic() + seconds if seconds else None
+    found: Counter[int] = Counter()
+    with selectors.DefaultSelector() as selector:
+        for share in shares:
+            connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+            todo = iter(share) if end is None else itertools.cycle(share)
+            connection.sendall(next(todo))
+            selector.register(connection, selectors.EVENT_READ, (todo, bytearray()))
+        while selector.get_map():
+            ready = selector.select(60)
+            assert ready, "the server answers nothing"
+            for key, _ in ready:
+                connection, (todo, answer) = key.fileobj, key.data  # type: ignore[assignment]
+                answer += connection.recv(65536)
+                if status := _status(answer):
+                    found[status] += 1
+                    answer.clear()
+                    request = next(todo, None) if end is None or time.monotonic() < end else None
+                    if request is None:
+                        selector.unregister(connection)
+                        connection.close()
+                    else:
+                        connection.sendall(request.replace(b"NAME", uuid.uuid4().hex.encode()))
+    return found
+
+
+def _status(answer: bytes) -> int | None:
+    """Of an answer that is there to its last byte."""
+    head, separator, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\nContent-Length: (\d+)", head, re.IGNORECASE)
+    assert answer, "the server closed the connection"
+    return int(head[9:12]) if separator and length and len(body) == int(length[1]) else None
+
+
+def http_request(method: str, path: str, secret: str, body: str = "") -> bytes:
+    """`NAME` in it becomes another name each time it is sent."""
+    content = f"Content-Type: application/json\r\nContent-Length: {len(body) + 28}\r\n" if body else ""
+    return (
+        f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\n{content}\r\n{body}".encode()
+    )
+
+
+def check(secret: str) -> bytes:
+    return http_request("GET", "/v0/auth", secret)
+
+
+def check_times(server: Server, secret: str, go_on: Callable[[], bool]) -> list[float]:
+    """The seconds that each good check took, of one every 10 ms or as soon as there is an answer."""
+    times = []
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        while go_on():
+            started = time.perf_counter()
+            connection.request("GET", "/v0/auth", headers={"X-API-Key": secret})
+            response = connection.getresponse()
+            response.read()
+            times.append(time.perf_counter() - started)
+            assert response.status == 200
+            time.sleep(max(0.0, 0.01 - times[-1]))
+    return times
+
+
+def until(load: "Future[Counter[int]]") -> Callable[[], bool]:
+    return lambda: not load.done()
+
+
+def bad_credentials(key_id: str, token_secret: bytes) -> list[str]:
+    """2,000: half with the id of a real key and a right checksum, half broken in other ways."""
+    head, *rest = jwt.encode({"sub": "eve"}, token_secret, algorithm="HS256").split(".")
+    hour = datetime.now(UTC) + timedelta(hours=1)
+    claims = {"iss": "keyhook", "aud": "keyhook", "sub": "eve", "iat": hour, "exp": hour, "role": "admin"}
+    good = api_key.write_key("kh", key_id, api_key.new_secret())
+    others: list[Callable[[], str]] = [
+        lambda: api_key.write_key("kh", str(uuid.uuid4()), api_key.new_secret()),
+        lambda: api_key.write_key("old", str(uuid.uuid4()), api_key.new_secret()),
+        lambda: good[:-1] + ("0" if good[-1] != "0" else "1"),
+        lambda: good[:-9],
+        lambda: "kh_",
+        lambda: "x" * random.randrange(1, 4000),
+        lambda: jwt.encode(claims, random.randbytes(32), algorithm="HS256"),
+        lambda: jwt.encode({**claims, "exp": 1}, token_secret, algorithm="HS256"),
+        lambda: ".".join([head, *reversed(rest)]),
+    ]
+    real = [api_key.write_key("kh", key_id, api_key.new_secret()) for _ in range(1000)]
+    mixed = real + [others[number % len(others)]() for number in range(1000)]
+    random.Random(0).shuffle(mixed)
+    return mixed
+
+
+@pytest.mark.parametrize("temperature", ["warm", "cold"])
+def test_bad_credentials(serve: Callable[..., Server], elsewhere: ProcessPoolExecutor, temperature: str) -> None:
+    """A good check is at most three times slower beside 32 connections of bad ones than beside 32 of good ones."""
+    server = serve(SERVE)
+    good = [server.mint(f"good-{number}") for number in range(8)]
+    send_all(server.port, [[check(secret) for secret in good]])
+    attacked = server.mint("attacked")
+    if temperature == "warm":
+        send_all(server.port, [[check(attacked)]])
+    parsed = api_key.read_key(attacked)
+    assert parsed is not None
+    bad = bad_credentials(parsed.id, (server.data_dir / "secret_key").read_bytes().strip())
+    floods = {200: [good[number % 8] for number in range(len(bad))], 401: bad}
+    times: dict[int, list[float]] = {200: [], 401: []}
+    sent: Counter[int] = Counter()
+    for turn in range(4):  # a quarter of each by turns, so that a noisy moment hits both
+        for status, flood in floods.items():
+            quarter = [check(secret) for secret in flood[turn::4]]
+            load = elsewhere.submit(send_all, server.port, [quarter[number::32] for number in range(32)])
+            times[status] += check_times(server, good[0], until(load))
+            sent += load.result()
+    beside_good, beside_bad = statistics.median(times[200]), statistics.median(times[401])
+    print(f"{sent}; a good check beside them {beside_good:.4f} s, {beside_bad:.4f} s")
+    assert sent == {200: len(bad), 401: len(bad)}
+    assert beside_bad <= 3 * beside_good + SLACK
+    assert send_all(server.port, [[check(attacked)]]) == {200: 1}
+
+
+def resident(server: Server) -> float:
+    """Megabytes."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def test_a_mixed_load_for_15_seconds(serve: Callable[..., Server], elsewhere: ProcessPoolExecutor) -> None:
+    server = serve(SERVE)
+    keys = [server.mint(f"key-{number}") for number in range(64)]
+    shares: list[list[bytes]] = []
+    for number, key in enumerate(keys):
+        share = [check(random.Random(number + n).choice(keys)) for n in range(90)]
+        share += [http_request("GET", "/v0/api_keys?limit=100", key)] * 9
+        share += [http_request("POST", "/v0/api_keys", key, '{"name": "NAME"}')]
+        random.Random(number).shuffle(share)
+        shares.append(share)
+    warm_up = elsewhere.submit(send_all, server.port, shares, 4).result()
+    before = resident(server)
+    found = elsewhere.submit(send_all, server.port, shares, 15).result()
+    print(f"{dict(found)} in 15 s; {before:.1f} MB before, {resident(server):.1f} MB after")
+    assert {status // 100 for status in warm_up + found} == {2}
+    assert found[201] > 0
+    assert resident(server) - before < 8
+
+
+def test_silent_connections_stop_nobody(serve: Callable[..., Server]) -> None:
+    """More of them than `select` can hold."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4096:
+        missing("room for 4,096 open files", "raise the hard limit: ulimit -Hn 4096")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+    try:
+        server = serve(SERVE)
+        key = server.mint("laptop")
+        with ExitStack() as silence:
+            for _ in range(1200):
+                silence.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+            end = time.monotonic() + 1
+            times = check_times(server, key, lambda: time.monotonic() < end)
+            print(f"good check, median: {statistics.median(times) * 1000:.1f} ms beside 1,200 silent connections")
+            assert statistics.median(times) < 0.25
+        assert server.process.poll() is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,0 +1,1 @@
+"""The log, and lines on stderr."""

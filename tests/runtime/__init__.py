@@ -1,0 +1,1 @@
+"""One process: its settings and its files."""

@@ -1,0 +1,203 @@
+"""Values that nobody meant: what a shell did not change, a secret that is none, a disk that is not there."""
+
+import os
+import re
+import secrets
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from app import DEFAULTS, create_app
+from cli import first_key
+from errors import StartupError
+from runtime.settings import GUESSABLE, is_guessable, load
+from tests.commands import BACKUP, CREATE, LONG, TOKEN, assert_refused, run
+
+GOOD = {
+    "DATA_DIR": "{tmp}/data",
+    "DATABASE_URL": "sqlite:///{tmp}/data/keys.db",
+    "SECRET_KEY": LONG,
+    "KEY_PREFIX": "kh",
+    "BCRYPT_ROUNDS": "4",
+    "TRUSTED_PROXIES": "0",
+    "REQUIRE_DATABASE": "0",
+}
+UNTOUCHED_BY_A_SHELL = [
+    '"{}"',
+    "'{}'",
+    '"{}',
+    "{}'",
+    "~{}",
+    "~/{}",
+    "$HOME/{}",
+    "{}$",
+    "{}${{X}}",
+    " {}",
+    "{} ",
+    "{}\t",
+    "{}\n",
+    "{}\r",
+    "{}\u00a0",
+]
+
+
+def refusal(values: dict[str, Any]) -> str:
+    with pytest.raises(StartupError) as refused:
+        create_app(values)
+    assert isinstance(refused.value.code, str)
+    assert refused.value.code.isprintable()
+    return refused.value.code
+
+
+@pytest.mark.parametrize("form", UNTOUCHED_BY_A_SHELL)
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("how", ["environment", "argument"])
+def test_what_a_shell_would_have_changed_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, form: str, how: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    value = form.format(GOOD[name].format(tmp=tmp_path))
+    given: dict[str, Any] = {"KEYHOOK_DATA_DIR": tmp_path / "data"}
+    if how == "environment":
+        given = {} if name == "DATA_DIR" else given
+        monkeypatch.setenv(f"KEYHOOK_{name}", value)
+    else:
+        given[f"KEYHOOK_{name}"] = value
+    assert refusal(given).startswith(f"KEYHOOK_{name} ")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("value", ['"{tmp}/data"', "~/keyhook", "$HOME/keyhook", "{tmp}/data "])
+def test_it_is_one_line_at_servers_and_commands(tmp_path: Path, value: str) -> None:
+    given = value.format(tmp=tmp_path)
+    assert_refused("KEYHOOK_DATA_DIR ", KEYHOOK_DATA_DIR=given)
+    done = run(TOKEN, KEYHOOK_DATA_DIR=given)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch("KEYHOOK_DATA_DIR .*\n", done.stderr)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("path", ["~/keys.db", "~root/keys.db"])
+def test_a_home_within_a_url_is_not_replaced_either(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refusal({"KEYHOOK_DATABASE_URL": f"sqlite:///{path}"}).startswith("KEYHOOK_DATABASE_URL ")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_path_of_the_program_around_is_what_it_is(tmp_path: Path) -> None:
+    """No shell was meant to change it, and the default is such a one: the place of a checkout may hold anything."""
+    assert load({**DEFAULTS, "KEYHOOK_DATA_DIR": tmp_path / "$x '"}).data_dir == tmp_path / "$x '"
+
+
+WEAK = [
+    "s" * 32,
+    "ab" * 40,
+    "passwordpasswordpasswordpassword",
+    "0123456789" * 4,
+    "changemechangemechangemechangeme",
+    "1111111111111111111111111111abcd",
+    "x" * 500,
+    "abcdefghijklmno" * 3,
+]
+
+
+@pytest.mark.parametrize("secret", WEAK)
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_a_secret_of_little_variety_is_said(data_dir: Path, secret: str, place: str) -> None:
+    run(TOKEN, KEYHOOK_DATA_DIR=data_dir)
+    if place == "file":
+        (data_dir / "secret_key").write_text(secret)
+    given: dict[str, Any] = {"KEYHOOK_SECRET_KEY": secret} if place == "environment" else {}
+    done = run(TOKEN, KEYHOOK_DATA_DIR=data_dir, **given)
+    assert done.returncode == 0
+    assert [line for line in done.stderr.splitlines() if "easily guessed" in line] == [GUESSABLE]
+
+
+def test_a_random_secret_is_not_guessable() -> None:
+    for _ in range(5000):
+        for made in (
+            secrets.token_hex(32),
+            secrets.token_hex(16),
+            secrets.token_urlsafe(32),
+            secrets.token_urlsafe(24),
+        ):
+            assert not is_guessable(made.encode())
+        assert not is_guessable(b64encode(secrets.token_bytes(24)))
+
+
+@pytest.mark.parametrize("value", ["", "yes", "true", "2", "01", "-1", "1.0", "on"])
+def test_require_database_is_0_or_1(data_dir: Path, value: str) -> None:
+    given = {"KEYHOOK_DATA_DIR": data_dir, "KEYHOOK_REQUIRE_DATABASE": value}
+    assert refusal(given).startswith("KEYHOOK_REQUIRE_DATABASE ")
+    assert not data_dir.exists()
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no directory", "empty directory"])
+def test_an_empty_data_directory_where_a_database_is_required(data_dir: Path, there: bool) -> None:
+    if there:
+        data_dir.mkdir()
+    assert_refused("KEYHOOK_REQUIRE_DATABASE ", KEYHOOK_DATA_DIR=data_dir, KEYHOOK_REQUIRE_DATABASE=1)
+    for command in (TOKEN, [*CREATE, "k"], [*BACKUP, str(data_dir / "b")]):
+        done = run(command, KEYHOOK_DATA_DIR=data_dir, KEYHOOK_REQUIRE_DATABASE=1)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert re.fullmatch("KEYHOOK_REQUIRE_DATABASE .*\n", done.stderr)
+    assert (list(data_dir.iterdir()) == []) if there else not data_dir.exists()
+
+
+def test_where_a_database_is_required_and_there_it_serves(data_dir: Path) -> None:
+    for value in ("0", "1"):
+        assert run([*CREATE, f"k{value}"], KEYHOOK_DATA_DIR=data_dir, KEYHOOK_REQUIRE_DATABASE=value).returncode == 0
+
+
+PASSWORD = "Open5esame"
+URLS = [
+    "postgresql://keyhook:{}@db.example.org/keyhook",
+    "postgresql://keyhook:{}@db.example.org:port/keyhook",
+    "postgresql://{}@db/keyhook",
+    "postgresql://db/keyhook?password={}",
+    "postgresql://db/keyhook?options=-c%20password%3D{}",
+    "sqlite://keyhook:{}@/{tmp}/data/a.db",
+    "sqlite://keyhook:{}@host:{}/a.db",
+    "sqlite://host:{}/a.db",
+    "sqlite:///{tmp}/data/a.db?password={}",
+    "sqlite:///postgresql://keyhook:{}@db/keyhook",
+    "sqlite+{}:///a.db",
+    "mysql+pymysql://root:{}@db",
+    "keyhook:{}@db/keyhook",
+    "{}",
+    '"postgresql://keyhook:{}@db/keyhook"',
+    "postgresql://keyhook:{}@db/keyhook\n",
+    "postgresql://keyhook:{}$@db/keyhook",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [*[("DATABASE_URL", url) for url in URLS], *[("DATA_DIR", url) for url in URLS if "://" in url]],
+)
+def test_a_password_in_a_url_is_never_shown(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path, name: str, url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEYHOOK_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv(f"KEYHOOK_{name}", url.format(PASSWORD, PASSWORD, tmp=tmp_path))
+    with pytest.raises(StartupError) as refused:
+        create_app()
+    said = capfd.readouterr()
+    assert PASSWORD not in f"{refused.value.code}{said.out}{said.err}"
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_url_of_a_server_is_not_in_the_hint(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], app: Flask
+) -> None:
+    capfd.readouterr()
+    for url in URLS[:5]:
+        monkeypatch.setenv("KEYHOOK_DATABASE_URL", url.format(PASSWORD, PASSWORD))
+        first_key.say_how(app)
+        said = capfd.readouterr().err
+        assert "(with the same KEYHOOK_DATABASE_URL)" in said
+        assert PASSWORD not in said

@@ -1,0 +1,1 @@
+"""The server behind `flask serve`, and how the service ends."""

@@ -1,0 +1,1 @@
+"""The database, with many at it at once."""
