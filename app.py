@@ -1,7 +1,6 @@
 """Keyhook: API keys for everything a team or a homelab runs. `flask run` is enough to start it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from flask import Flask
@@ -20,15 +19,7 @@ from serving import development, stopping
 from storage.sqlite.connection import engine_options
 from web.middleware import Middleware
 
-DEFAULTS: dict[str, Any] = {
-    "KEYHOOK_DATA_DIR": Path(__file__).with_name("instance"),
-    "KEYHOOK_DATABASE_URL": None,  # sqlite:///<data dir>/keyhook.db
-    "KEYHOOK_SECRET_KEY": None,  # the file secret_key in the data dir
-    "KEYHOOK_KEY_PREFIX": "kh",
-    "KEYHOOK_BCRYPT_ROUNDS": 4,
-    "KEYHOOK_TRUSTED_PROXIES": 0,
-    "KEYHOOK_REQUIRE_DATABASE": 0,
-}
+DEFAULTS: dict[str, Any] = settings.DEFAULTS  # by variable, for a program around
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -38,7 +29,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """
     development.refuse_debugger()
     app = Flask(__name__, static_folder=None)
-    app.config.from_mapping({**DEFAULTS, **settings.environment(DEFAULTS), **(config or {})})
+    app.config.from_mapping({**DEFAULTS, **settings.environment(), **(config or {})})
     chosen = settings.load(app.config)
     app.config["SQLALCHEMY_DATABASE_URI"] = URL.create("sqlite", database=str(chosen.database))
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(chosen.database)

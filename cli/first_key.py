@@ -11,9 +11,8 @@ from flask import Flask
 from sqlalchemy import select
 
 from models import api_keys
+from runtime.settings import ROWS, environment
 from runtime.state import service
-
-SETTINGS = ("KEYHOOK_DATA_DIR", "KEYHOOK_DATABASE_URL", "KEYHOOK_KEY_PREFIX", "KEYHOOK_BCRYPT_ROUNDS")  # of commands
 
 HEAD = """
 There are no keys yet. To make the first one, in another terminal{secret}:
@@ -45,7 +44,7 @@ def say_how(app: Flask, address: str = "") -> None:
         if service().storage.first(select(api_keys.c.seq).limit(1)) is not None:
             return
     text = HEAD + (OVER_HTTP if address else "") + WITHOUT_THE_SERVER
-    hidden = [name for name in ("KEYHOOK_SECRET_KEY", *SETTINGS) if name in os.environ and not _is_shown(name)]
+    hidden = [name for name, value in _settings_for_commands() if ROWS[name].is_secret(value)]
     secret = f" (with the same {' and '.join(hidden)})" if hidden else ""
     click.echo(text.format(flask=_flask_command(), address=address, secret=secret), err=True)
 
@@ -64,12 +63,13 @@ def _flask_command() -> str:
         program = "flask"
     elif Path(program).is_relative_to(Path.cwd()):
         program = str(Path(program).relative_to(Path.cwd()))
-    given = [f"{name}={shlex.quote(os.environ[name])}" for name in SETTINGS if name in os.environ and _is_shown(name)]
+    given = [
+        f"{name}={shlex.quote(value)}" for name, value in _settings_for_commands() if not ROWS[name].is_secret(value)
+    ]
     here = Path(__file__).parent.parent / "app.py"
     elsewhere = [] if here.parent == Path.cwd() else ["--app", shlex.quote(str(here))]
     return " ".join([*given, shlex.quote(program), *elsewhere])
 
 
-def _is_shown(name: str) -> bool:
-    """Whether a setting may stand in a log: not a secret, nor a URL of a server, which may hold a password anywhere."""
-    return name in SETTINGS and (name != "KEYHOOK_DATABASE_URL" or os.environ[name].startswith("sqlite"))
+def _settings_for_commands() -> list[tuple[str, str]]:
+    return [(name, value) for name, value in environment().items() if ROWS[name].for_commands]

@@ -20,7 +20,9 @@ from sqlalchemy.exc import DBAPIError
 from models import SCHEMA
 from observability.terminal import is_server, say
 from runtime.permissions import say_who_else
-from runtime.settings import GUESSABLE, Settings, is_guessable, refuse, secret_of
+from runtime.settings import Settings
+from runtime.settings_table import refuse
+from runtime.signing_secret import GUESSABLE, is_guessable, secret_of
 from storage.sqlite.connection import connect, stamp
 from storage.sqlite.wal import require_own_wal
 

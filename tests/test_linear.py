@@ -107,10 +107,10 @@ READERS: dict[str, Callable[[str], Any]] = {
     "table": lambda text: table._fit(text, 40),
     "audit details": schemas._details,
     "duration": quietly(lambda text: options.Duration().convert(text, None, None), click.ClickException),
-    "prefix setting": quietly(settings._prefix, StartupError),
-    "whole number": quietly(
-        lambda text: settings._whole_number({"KEYHOOK_X": text}, "KEYHOOK_X", range(9)), StartupError
-    ),
+    **{
+        name: quietly(lambda text, name=name: settings.load({name: text}), StartupError)  # type: ignore[misc]
+        for name in settings.DEFAULTS
+    },
 }  # fmt: skip
 
 

@@ -13,17 +13,15 @@ from flask import Flask
 from app import DEFAULTS, create_app
 from cli import first_key
 from errors import StartupError
-from runtime.settings import GUESSABLE, is_guessable, load
+from runtime.settings import ROWS, load
+from runtime.signing_secret import GUESSABLE, is_guessable
 from tests.commands import BACKUP, CREATE, LONG, TOKEN, assert_refused, run
 
 GOOD = {
-    "DATA_DIR": "{tmp}/data",
-    "DATABASE_URL": "sqlite:///{tmp}/data/keys.db",
-    "SECRET_KEY": LONG,
-    "KEY_PREFIX": "kh",
-    "BCRYPT_ROUNDS": "4",
-    "TRUSTED_PROXIES": "0",
-    "REQUIRE_DATABASE": "0",
+    **{name: str(default) for name, default in DEFAULTS.items() if default is not None},
+    "KEYHOOK_DATA_DIR": "{tmp}/data",
+    "KEYHOOK_DATABASE_URL": "sqlite:///{tmp}/data/keys.db",
+    "KEYHOOK_SECRET_KEY": LONG,
 }
 UNTOUCHED_BY_A_SHELL = [
     '"{}"',
@@ -53,7 +51,7 @@ def refusal(values: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("form", UNTOUCHED_BY_A_SHELL)
-@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("name", DEFAULTS)
 @pytest.mark.parametrize("how", ["environment", "argument"])
 def test_what_a_shell_would_have_changed_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, form: str, how: str
@@ -62,12 +60,23 @@ def test_what_a_shell_would_have_changed_stops_the_start(
     value = form.format(GOOD[name].format(tmp=tmp_path))
     given: dict[str, Any] = {"KEYHOOK_DATA_DIR": tmp_path / "data"}
     if how == "environment":
-        given = {} if name == "DATA_DIR" else given
-        monkeypatch.setenv(f"KEYHOOK_{name}", value)
+        given = {} if name == "KEYHOOK_DATA_DIR" else given
+        monkeypatch.setenv(name, value)
     else:
-        given[f"KEYHOOK_{name}"] = value
-    assert refusal(given).startswith(f"KEYHOOK_{name} ")
+        given[name] = value
+    assert refusal(given).startswith(f"{name} ")
     assert os.listdir(tmp_path) == []
+
+
+def test_good_values_are_taken(tmp_path: Path) -> None:
+    chosen = load({name: value.format(tmp=tmp_path) for name, value in GOOD.items()})
+    assert chosen.data_dir == tmp_path / "data"
+    assert chosen.database == tmp_path / "data" / "keys.db"
+    assert chosen.secret_key == LONG.encode()
+
+
+def test_none_stands_for_the_default() -> None:
+    assert load(dict.fromkeys(DEFAULTS)) == load(DEFAULTS) == load({})
 
 
 @pytest.mark.parametrize("value", ['"{tmp}/data"', "~/keyhook", "$HOME/keyhook", "{tmp}/data "])
@@ -201,3 +210,31 @@ def test_a_url_of_a_server_is_not_in_the_hint(
         said = capfd.readouterr().err
         assert "(with the same KEYHOOK_DATABASE_URL)" in said
         assert PASSWORD not in said
+
+
+def test_a_secret_is_neither_in_the_hint_nor_in_a_repr(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], app: Flask
+) -> None:
+    secret = [name for name, row in ROWS.items() if row.is_secret(LONG)]
+    assert {name for name in ROWS if re.search("SECRET|PASSWORD|TOKEN|URL", name)} <= set(secret)
+    for name in secret:
+        monkeypatch.setenv(name, LONG)
+    capfd.readouterr()
+    first_key.say_how(app)
+    said = capfd.readouterr().err
+    assert "(with the same KEYHOOK_DATABASE_URL and KEYHOOK_SECRET_KEY)" in said
+    assert LONG not in said
+    assert LONG not in repr(load({"KEYHOOK_SECRET_KEY": LONG}))
+
+
+def test_the_hint_repeats_what_commands_need_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], app: Flask
+) -> None:
+    for name, value in {"KEY_PREFIX": "acme", "BCRYPT_ROUNDS": "5", "TRUSTED_PROXIES": "1", "OTHER": "x"}.items():
+        monkeypatch.setenv(f"KEYHOOK_{name}", value)
+    capfd.readouterr()
+    first_key.say_how(app)
+    said = capfd.readouterr().err
+    assert "  KEYHOOK_KEY_PREFIX=acme KEYHOOK_BCRYPT_ROUNDS=5 " in said
+    assert "TRUSTED" not in said
+    assert "OTHER" not in said

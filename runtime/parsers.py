@@ -1,0 +1,74 @@
+"""The parsers of the settings: each takes the name and the text of a setting, and raises StartupError."""
+
+import os
+import re
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from formats.api_key import PREFIX
+from runtime.settings_table import Parser, refuse
+from runtime.signing_secret import secret_of
+
+
+def directory(name: str, value: str) -> Path:
+    _require_printable(name, value)
+    if "://" in value:  # it may hold a password, and the name of a directory is shown
+        raise refuse(name, "must be a directory, not a URL")
+    return Path(value).absolute()
+
+
+def database_file(name: str, value: str) -> Path:
+    _require_printable(name, value)
+    try:
+        url = make_url(value)
+    except (ArgumentError, ValueError):
+        raise refuse(name, "is no database URL") from None
+    more = url.query or url.host or url.port or url.username or url.password
+    if url.drivername not in ("sqlite", "sqlite+pysqlite") or more:
+        raise refuse(name, "must be sqlite:///path/to/file, without options")
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise refuse(name, "must name a file: keys have to survive the process")
+    if url.database.startswith("~"):
+        raise refuse(name, "names a path that begins with ~, which nothing here replaces")
+    if "://" in url.database:
+        raise refuse(name, "holds one URL within another")
+    return Path(url.database).absolute()
+
+
+def is_url_of_server(value: str) -> bool:
+    """Whether a database URL may hold a password: the URL of a file holds none, any part of another may be one."""
+    return not value.startswith("sqlite")
+
+
+def signing_secret(name: str, value: str) -> bytes:
+    return secret_of(name, os.fsencode(value))
+
+
+def key_prefix(name: str, value: str) -> str:
+    if not PREFIX.fullmatch(value):
+        raise refuse(name, "must be 2 to 10 of a-z and 0-9, the first a letter")
+    return value
+
+
+def switch(name: str, value: str) -> bool:
+    if value not in ("0", "1"):
+        raise refuse(name, "must be 0 or 1")
+    return value == "1"
+
+
+def whole_number(least: int, most: int) -> Parser[int]:
+    """A parser that takes at most four digits."""
+
+    def parse(name: str, value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,4}", value) or not least <= int(value) <= most:
+            raise refuse(name, f"must be a whole number from {least} to {most}")
+        return int(value)
+
+    return parse
+
+
+def _require_printable(name: str, value: str) -> None:
+    if not value.isprintable():
+        raise refuse(name, "must be printable text")
