@@ -5,7 +5,7 @@ A view never builds an error body; it raises one of these.
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from flask import Flask, Response, request
 from werkzeug.datastructures import Headers
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 log = logging.getLogger("keyhook")
+
+EXAMPLE_ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"  # of a key, wherever the API document shows one
 
 
 class StartupError(SystemExit):
@@ -45,6 +47,11 @@ class KeyhookError(Exception):
         self.details = details
         self.text = message or self.message
         self.headers = Headers()
+
+    @classmethod
+    def example(cls) -> Self:
+        """A refusal of this kind, as the API document shows it."""
+        return cls()
 
     @classmethod
     def code(cls) -> str:
@@ -90,9 +97,17 @@ class ValidationError(KeyhookError):
     status = 400
     message = "The request is not valid"
 
+    @classmethod
+    def example(cls) -> Self:
+        return cls({"expires": ["Unknown field."]})
+
 
 class InvalidRequest(ValidationError):
     """The error of RFC 7662 section 2.1 by way of RFC 6749 section 5.2, beside our own three members."""
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls({"token": ["Missing data for required field."]})
 
     @classmethod
     def code(cls) -> str:
@@ -123,6 +138,10 @@ class AuthenticationFailed(KeyhookError):
         if sent:
             challenge += f', error="invalid_token", error_description="{text}"'
         self.headers["WWW-Authenticate"] = challenge
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls("", sent=False)
 
     @property
     def reason(self) -> str:
@@ -162,12 +181,20 @@ class InsufficientPermissions(Forbidden):
     def __init__(self, *, required: str, actual: str) -> None:
         super().__init__({"required": required, "actual": actual})
 
+    @classmethod
+    def example(cls, required: str = "write") -> Self:
+        return cls(required=required, actual="read")
+
 
 class InsufficientScope(Forbidden):
     message = "A scope is missing"
 
     def __init__(self, *, required: list[str], missing: list[str]) -> None:
         super().__init__({"required": required, "missing": missing})
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(required=["photos:read", "photos:write"], missing=["photos:write"])
 
 
 class TenantNotAllowed(Forbidden):
@@ -178,6 +205,10 @@ class TenantNotAllowed(Forbidden):
     def __init__(self, tenant: str) -> None:
         super().__init__({"tenant": tenant})
 
+    @classmethod
+    def example(cls) -> Self:
+        return cls("lab")
+
 
 class UnknownDemand(KeyhookError):
     """The gate was asked for what it does not know. A 403, since nginx makes a 500 of a 400."""
@@ -187,6 +218,10 @@ class UnknownDemand(KeyhookError):
 
     def __init__(self, parameter: str) -> None:
         super().__init__({"parameter": parameter})
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls("scopes")
 
     @property
     def reason(self) -> str:
@@ -203,9 +238,17 @@ class ExceedsCreator(Forbidden):
 class ScopeExceedsCreator(ExceedsCreator):
     message = "A key can give only scopes that it has itself"
 
+    @classmethod
+    def example(cls) -> Self:
+        return cls(requested=["photos:write"], creator=["photos:read"])
+
 
 class ExpiryExceedsCreator(ExceedsCreator):
     message = "A key can give no life longer than its own"
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(requested=None, creator="2099-01-01T00:00:00Z")
 
 
 class UnknownApiKey(KeyhookError):
@@ -215,9 +258,17 @@ class UnknownApiKey(KeyhookError):
     def __init__(self, name: str) -> None:
         super().__init__({"name": name})
 
+    @classmethod
+    def example(cls) -> Self:
+        return cls("laptop")
+
 
 class UnknownApiKeyId(UnknownApiKey):
     message = "No API key has this id, nor was any that is there minted with it"
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(EXAMPLE_ID)
 
     @classmethod
     def code(cls) -> str:
@@ -236,6 +287,10 @@ class MethodNotAllowed(KeyhookError):
     def __init__(self, allow: list[str]) -> None:
         super().__init__()
         self.headers["Allow"] = ", ".join(sorted(allow))
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(["GET"])
 
 
 class DuplicateName(KeyhookError):
@@ -264,6 +319,10 @@ class DatabaseUnavailable(KeyhookError):
         super().__init__()
         self._why = why
         self.headers["Retry-After"] = str(self.RETRY_AFTER)
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls("")
 
     @property
     def reason(self) -> str:

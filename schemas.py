@@ -9,6 +9,7 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
+from errors import EXAMPLE_ID
 from formats.names import MAX_NAME
 from formats.redaction import redact
 from formats.times import now
@@ -23,8 +24,7 @@ MAX_PAGE = 1000
 MAX_GRACE = 30 * 24 * 3600  # seconds
 MAX_CURSOR = 2**63 - 1
 
-EXAMPLE_ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
-EXAMPLE_KEY = "kh_" + "0b8f7a527f554d0c9b0a3f6f0f6f2a11" + "_" + "0" * 43 + "6f614121"
+EXAMPLE_KEY = "kh_" + EXAMPLE_ID.replace("-", "") + "_" + "0" * 43 + "6f614121"
 
 
 def in_the_future(value: str) -> None:

@@ -1,12 +1,12 @@
 """/openapi.json: derived from the routes, their contracts and the schemas that run.
 
 Nothing is written twice: a decorator that checks a request is what documents it. What stands here is only what code
-cannot say: prose, the names of tags, one sample of each refusal.
+cannot say: prose, and the names of tags.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import errors
 from auth import public
 from errors import KeyhookError
 from identity.principal import ROLES
-from schemas import EXAMPLE_ID, CreateKey, Document, Error, InvalidRequestError, NoParameters
+from schemas import CreateKey, Document, Error, InvalidRequestError, NoParameters
 from web.contract import PUBLIC, Contract, View, contract_of, documents, json_answer, mount_path, takes_query
 from web.fields import Flag, Timestamp, WholeNumber
 
@@ -156,29 +156,9 @@ def refusals(rule: Rule, terms: Contract) -> list[type[KeyhookError]]:
 
 def sample(error: type[KeyhookError], access: str | None = None) -> KeyhookError:
     """The refusal as the document shows it. `access` is the role that the route needs."""
-    samples: dict[type[KeyhookError], Callable[[], KeyhookError]] = {
-        errors.AuthenticationFailed: lambda: errors.AuthenticationFailed("", sent=False),
-        errors.InsufficientPermissions: lambda: errors.InsufficientPermissions(
-            required=access if access in ROLES else "write", actual="read"
-        ),
-        errors.InsufficientScope: lambda: errors.InsufficientScope(
-            required=["photos:read", "photos:write"], missing=["photos:write"]
-        ),
-        errors.TenantNotAllowed: lambda: errors.TenantNotAllowed("lab"),
-        errors.UnknownDemand: lambda: errors.UnknownDemand("scopes"),
-        errors.ScopeExceedsCreator: lambda: errors.ScopeExceedsCreator(
-            requested=["photos:write"], creator=["photos:read"]
-        ),
-        errors.ExpiryExceedsCreator: lambda: errors.ExpiryExceedsCreator(
-            requested=None, creator="2099-01-01T00:00:00Z"
-        ),
-        errors.ValidationError: lambda: errors.ValidationError({"expires": ["Unknown field."]}),
-        errors.InvalidRequest: lambda: errors.InvalidRequest({"token": ["Missing data for required field."]}),
-        errors.UnknownApiKey: lambda: errors.UnknownApiKey("laptop"),
-        errors.UnknownApiKeyId: lambda: errors.UnknownApiKeyId(EXAMPLE_ID),
-        errors.DatabaseUnavailable: lambda: errors.DatabaseUnavailable(""),
-    }
-    return samples[error]() if error in samples else error()
+    if issubclass(error, errors.InsufficientPermissions) and access in ROLES:
+        return error.example(access)
+    return error.example()
 
 
 def _empty() -> "tuple[APISpec, Any]":

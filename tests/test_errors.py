@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from auth import public
-from errors import KeyhookError
+from errors import ExceedsCreator, Forbidden, KeyhookError
 from web.contract import PUBLIC, contract_of
 
 FAR, NEAR = "2099-01-01T00:00:00Z", "2050-01-01T00:00:00Z"
@@ -211,11 +211,19 @@ def test_every_route_states_its_access(app: Flask) -> None:
     }  # fmt: skip
 
 
-def test_every_error_has_a_code_in_camel_case_and_a_message() -> None:
-    def family(kind: type[KeyhookError]) -> list[type[KeyhookError]]:
-        return [kind, *(error for child in kind.__subclasses__() for error in family(child))]
+def family(kind: type[KeyhookError]) -> list[type[KeyhookError]]:
+    return [kind, *(error for child in kind.__subclasses__() for error in family(child))]
 
+
+def test_every_error_has_a_code_in_camel_case_and_a_message() -> None:
     for error in family(KeyhookError)[1:]:
         assert error.code()[0].isupper()
         assert "_" not in error.code()
         assert error.message
+
+
+def test_every_error_has_an_example_of_its_own() -> None:
+    for error in set(family(KeyhookError)) - {Forbidden, ExceedsCreator}:  # which are bases alone
+        example = error.example()
+        assert type(example) is error
+        assert example.body()["error_code"] == error.code()

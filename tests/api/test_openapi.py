@@ -75,7 +75,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "create_api_key": {"json": {"name": "other"}},
     "update_api_key": {"json": {"description": "mine"}},
     "rotate_api_key": {"json": {}},
-    "delete_api_key_by_id": {"query_string": {"id": schemas.EXAMPLE_ID}},
+    "delete_api_key_by_id": {"query_string": {"id": errors.EXAMPLE_ID}},
     "introspect": {"data": {"token": "x"}},
     "list_api_keys": {"query_string": {"limit": "1"}},
     "list_audit_entries": {"query_string": {"limit": "1"}},
@@ -121,7 +121,7 @@ class Scene:
     def validation_error(self, operation: Operation) -> Any:
         if operation.id == "introspect":
             return self.send(operation, data={"token_type_hint": "x"})
-        needed = {"id": schemas.EXAMPLE_ID} if operation.id == "delete_api_key_by_id" else {}
+        needed = {"id": errors.EXAMPLE_ID} if operation.id == "delete_api_key_by_id" else {}
         return self.send(operation, query_string={"expires": END, **needed})
 
     def payload_too_large(self, operation: Operation) -> Any:
@@ -339,7 +339,7 @@ def test_an_integer_is_what_json_schema_takes_for_one(call: Callable[..., Any], 
 def test_the_example_of_a_key_is_written_like_one() -> None:
     parsed = api_key.read_key(schemas.EXAMPLE_KEY)
     assert parsed is not None
-    assert parsed.id == schemas.EXAMPLE_ID
+    assert parsed.id == errors.EXAMPLE_ID
 
 
 def test_starting_does_not_load_what_builds_the_document() -> None:
