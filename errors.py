@@ -300,7 +300,8 @@ class DuplicateName(KeyhookError):
 
 class PayloadTooLarge(KeyhookError):
     status = 413
-    message = "The body is larger than 64 KiB"
+    LIMIT: ClassVar[int] = 64 * 1024  # bytes
+    message = f"The body is larger than {LIMIT // 1024} KiB"
 
 
 class UnsupportedMediaType(KeyhookError):

@@ -29,7 +29,7 @@ from errors import (
 from formats.redaction import redact_values
 from formats.strict_json import MalformedJSON, parse_object
 
-MAX_BODY = 64 * 1024  # bytes
+MAX_BODY = PayloadTooLarge.LIMIT
 
 PUBLIC = "public"  # the access of a view that needs no credential
 
