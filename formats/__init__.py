@@ -1,1 +1,1 @@
-"""How things are written: keys, names, times, JSON; and how a credential in a text is found. Leaves, all of them."""
+"""The text formats of keys, names, times and JSON, and redaction of credentials. No file here imports another room."""

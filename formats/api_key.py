@@ -1,9 +1,9 @@
-"""The text of an API key: how it is written and read. A leaf: no database, no hash.
+"""The text of an API key: writing and reading it. No database, no hash.
 
     kh_<32 hex: the key's id>_<43 of [0-9A-Za-z], 256 bits><8 hex: CRC-32 of everything before it>
 
 One word, so that a double click selects it and a secret scanner finds it; the checksum refuses a mistyped key before
-the database is asked. It is no protection against an attacker, who can compute it: that is what the 256 bits are for.
+the database is asked. It does not stop an attacker, who can compute it; the 256 bits do.
 """
 
 import re
@@ -29,7 +29,7 @@ class ParsedKey(NamedTuple):
 
 
 def new_secret() -> str:
-    """256 bits from the operating system's generator, as the digits of one number."""
+    """A random 256-bit number in base 62, from the operating system's generator."""
     number = secrets.randbits(256)
     digits = []
     for _ in range(SECRET_LENGTH):
@@ -39,13 +39,13 @@ def new_secret() -> str:
 
 
 def write_key(prefix: str, key_id: str, secret: str) -> str:
-    """The key as its holder sees it; `key_id` in the canonical form of a UUID."""
+    """The text of a key; `key_id` is a UUID in canonical form."""
     head = f"{prefix}_{key_id.replace('-', '')}_{secret}"
     return f"{head}{zlib.crc32(head.encode()):08x}"
 
 
 def read_key(text: str) -> ParsedKey | None:
-    """The prefix, the id (a canonical UUID) and the secret, or None for what is not written like a key."""
+    """The prefix, the id (a canonical UUID) and the secret, or None when the text is no key."""
     match = _KEY.fullmatch(text)
     if match is None or zlib.crc32(text[:-8].encode()) != int(match["crc"], 16):
         return None
@@ -53,12 +53,12 @@ def read_key(text: str) -> ParsedKey | None:
 
 
 def is_key(text: str, prefix: str) -> bool:
-    """Whether a credential is to be read as an API key; anything else is a JWT."""
+    """Whether a credential is read as an API key; all others are read as JWTs."""
     return text.startswith(f"{prefix}_") or _KEY.fullmatch(text) is not None
 
 
 def surrounded_key(text: str) -> str | None:
-    """The id of what is written like a key with something around it, such as quotes or one more `Bearer`, or None."""
+    """The id of a key in the text with something around it, such as quotes or a second `Bearer`; else None."""
     match = _KEY.search(text)
     return _uuid(match["id"]) if match and len(match[0]) < len(text) else None
 

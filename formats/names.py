@@ -6,9 +6,9 @@ MAX_NAME = 100  # characters
 
 
 def nfc(text: str) -> str:
-    """The form in which names are kept, compared and answered.
+    """The form in which names are stored, compared and sent.
 
-    What is too long to become a name (NFC shortens four-fold at the most) stays as it is: ordering the marks of a text
-    takes quadratic time.
+    A text that is too long for a name stays unchanged, since NFC takes quadratic time to order combining marks. NFC
+    shortens a text to a quarter at most.
     """
     return text if len(text) > 4 * MAX_NAME else unicodedata.normalize("NFC", text)

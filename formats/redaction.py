@@ -1,7 +1,6 @@
-"""Finds credentials in texts of any length that anybody sends, and keeps them out of logs, audit and errors.
+"""Finds credentials in untrusted texts of any length, and keeps them out of logs, audit and errors.
 
-Each pattern takes time in proportion to the text: where it begins, it either matches or gives up before another place
-at which it could begin.
+Each pattern takes linear time: from each start it either matches, or fails before the next possible start.
 """
 
 import re
@@ -10,16 +9,16 @@ from urllib.parse import unquote
 
 _JWT = re.compile(r"(?<![\w-])e(?:yJ|yA|w[ok0])[\w-]{8,}\.[\w-]{8,}\.[\w-]+", re.ASCII)
 
-_GAP = r"[^0-9A-Za-z_]*"  # what wrapping, quoting and pasting put between the characters of a key
+_GAP = r"[^0-9A-Za-z_]*"  # characters that wrapping, quoting and pasting put within a key
 _ID = rf"_{_GAP}(?:[0-9A-Fa-f]{_GAP}){{32}}"
-# Whoever has the 43 characters has the key: the rest can be computed.
+# The 43 characters alone give away the key: the rest can be computed.
 _WHOLE_SECRET = re.compile(rf"{_ID}_{_GAP}[0-9A-Za-z](?:{_GAP}[0-9A-Za-z]){{42}}")
-# Wider on purpose: a key that lost its last characters is still most of a secret. The id is left, which is no secret.
+# Wider on purpose: a key that lost its last characters still holds most of a secret. The id stays: it is no secret.
 _KEY_LEAK = re.compile(rf"({_ID})_{_GAP}(?:[0-9A-Za-z](?:{_GAP}[0-9A-Za-z]){{19,50}}[0-9A-Za-z]*|[0-9A-Za-z]{{8,}})")
-# The end of a key, its secret and its checksum, that lost its beginning.
+# The secret and the checksum of a key that lost its beginning.
 _TAIL_LEAK = re.compile(r"(?<![0-9A-Za-z])[0-9A-Za-z]{43}[0-9a-f]{8}(?![0-9A-Za-z])")
-# A JWT is known by its first letters: base64url of `{"`, or of `{` and white space. What begins like one and is none is
-# matched as well, all of it, so that nobody looks at it again from its middle.
+# A JWT begins with the base64url of `{"`, or of `{` and white space. A word that only begins like a JWT is matched as
+# `none`, as a whole, so that the search does not start again within it.
 _JWT_LEAK = re.compile(
     r"e(?:(?<![A-Za-z]e)(?:yJ|yA|w[ok0])[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?|yJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"
     r"|(?P<none>(?:yJ|yA|w[ok0])[\w-]*))",
@@ -28,16 +27,16 @@ _JWT_LEAK = re.compile(
 _WRAPPED_JWT_LEAK = re.compile(
     r"(?<![A-Za-z])eyJ(?:[^.]{8,}\.[^.]{8,}\.[^\w.]*(?:[\w-][^\w.-]*){42}[\w-]+|(?P<none>[^.]*))", re.ASCII
 )
-_ENCODED = re.compile(r"(?<![\w.~%-])[\w.~-]*%[\w.~%-]*", re.ASCII)  # what percent-encoding makes of a word
+_ENCODED = re.compile(r"(?<![\w.~%-])[\w.~-]*%[\w.~%-]*", re.ASCII)  # a word that holds percent-encoding
 _ENCODINGS = 5  # times
 SHORTEST_LEAK = 19  # characters
-_LONGEST = 64 * 1024  # characters of one text that are looked at: no credential is as long, and nobody reads on
+_LONGEST = 64 * 1024  # characters of a text that are kept: no credential is longer
 REDACTED = "[redacted]"
 CUT = "…"
 
 
 def has_credential(text: str) -> bool:
-    """Whether an API key, all of its secret or a JWT stands anywhere in the text; also wrapped or percent-encoded."""
+    """Whether the text holds an API key, a whole secret or a JWT, also one that is wrapped or percent-encoded."""
     if len(text) < SHORTEST_LEAK:
         return False
     forms = (text, _decoded(text) or "")
@@ -45,9 +44,9 @@ def has_credential(text: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """The text with every credential in it, or what is left of one, replaced; what is far too long loses its end.
+    """The text with every credential, and every part of one, replaced; a text over `_LONGEST` loses its end.
 
-    Also one that was wrapped or quoted, and one that was percent-encoded, however often.
+    Wrapped, quoted and percent-encoded credentials are replaced too, however often they were encoded.
     """
     if len(text) < SHORTEST_LEAK:
         return text
@@ -56,13 +55,13 @@ def redact(text: str) -> str:
     if "%" in text:
         text = _ENCODED.sub(_legible, text)
     text = _without_leaks(text)
-    return REDACTED if "%" in text and _hides_leak(text) else text  # in several words
+    return REDACTED if "%" in text and _hides_leak(text) else text  # a credential that spans several words
 
 
 def redact_values(value: Any) -> Any:
-    """The same for every text in a value that JSON can hold, the names of members included.
+    """Redacts every text in a JSON value, names of members included.
 
-    For before it becomes JSON: a text that was serialised already would be torn, where a word begins with an escape.
+    Call it before serialising: in serialised text a word can begin with an escape, and redaction would break it.
     """
     if isinstance(value, str):
         return redact(value)
@@ -82,7 +81,7 @@ def _without_leaks(text: str) -> str:
 
 
 def _legible(word: re.Match[str]) -> str:
-    brief = len(word[0]) < SHORTEST_LEAK and "%25" not in word[0]  # decoding makes nothing longer
+    brief = len(word[0]) < SHORTEST_LEAK and "%25" not in word[0]  # decoding never lengthens
     return REDACTED if not brief and _hides_leak(word[0]) else word[0]
 
 
@@ -92,7 +91,7 @@ def _hides_leak(text: str) -> bool:
 
 
 def _decoded(text: str) -> str | None:
-    """The text without its percent-encoding; None where there is more than anybody needs who has nothing to hide."""
+    """The text without percent-encoding; None if encoded more than `_ENCODINGS` times, which only hiding needs."""
     for _ in range(_ENCODINGS):
         plain = unquote(text)
         if plain == text:

@@ -1,4 +1,4 @@
-"""JSON that can be read in one way only: what comes in as a body, and what a token says."""
+"""Strict JSON, for bodies and tokens: a text that parsers may read in two ways is refused."""
 
 import json
 from typing import Any
@@ -9,10 +9,10 @@ class MalformedJSON(ValueError):
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """One JSON object in UTF-8 as RFC 8259 has it, no member twice (RFC 7493). Raises MalformedJSON."""
+    """Reads one JSON object in UTF-8 (RFC 8259) without duplicate members (RFC 7493). Raises MalformedJSON."""
     try:
         value = json.loads(raw.decode(), object_pairs_hook=_members_once, parse_constant=_refuse_constant)
-        if b"\\u" in raw:  # the only way to a lone surrogate, which is no Unicode text
+        if b"\\u" in raw:  # only an escape makes a lone surrogate, which is no Unicode text
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise MalformedJSON from None

@@ -1,13 +1,13 @@
-"""How a time is written: RFC 3339 in UTC with microseconds and a `Z`, always 27 characters.
+"""The format of times: RFC 3339 in UTC with microseconds and a `Z`, always 27 characters.
 
-So the order of the texts is the order of time, and the value goes to the wire as it is, or shortened.
+So texts sort like the times they stand for, and they go to the wire unchanged or shortened.
 """
 
 from datetime import UTC, datetime
 
 
 def timestamp(moment: datetime) -> str:
-    """An aware datetime as the tables hold it."""
+    """An aware datetime in the form that the tables hold."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
@@ -16,5 +16,5 @@ def now() -> str:
 
 
 def wire_time(value: str | None) -> str | None:
-    """The same moment without a fraction that is zero."""
+    """The same time without a fraction of zero."""
     return value.replace(".000000Z", "Z") if value else None
