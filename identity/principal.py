@@ -1,4 +1,4 @@
-"""Who a request comes from and what they may do."""
+"""The caller of a request, and what the caller may do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ ROLES: dict[str, int] = {"read": 1, "write": 2, "admin": 3}
 
 
 class Principal(NamedTuple):
-    """The holder of a credential that was found good.
+    """The holder of a good credential.
 
-    `expires_at` is when the credential ends: for a secret in its grace, the end of that if it comes first. `scopes` is
-    empty for people, who have none; `secret_hash` is the stored hash that the secret of a key matched.
+    `expires_at` is the end of the credential, or the end of a secret's grace if that comes first. `scopes` is empty for
+    people. `secret_hash` is the stored hash that the secret of a key matched.
     """
 
     kind: Literal["api_key", "jwt", "cli"]
@@ -33,7 +33,7 @@ class Principal(NamedTuple):
     secret_hash: str | None = None
 
     def require_role(self, required: str) -> None:
-        """Raises InsufficientPermissions. A role that nobody knows is one that nobody has."""
+        """Raises InsufficientPermissions, also for an unknown role."""
         if ROLES.get(required, len(ROLES) + 1) > ROLES[self.role]:
             raise InsufficientPermissions(required=redact(required), actual=self.role)
 
@@ -46,13 +46,13 @@ class Principal(NamedTuple):
         """Raises InsufficientScope unless the principal has every one."""
         missing = [scope for scope in required if scope not in self.scopes]
         if missing:
-            # Words from a query: one of them may be a credential.
+            # The scopes come from a query, so one of them may be a credential.
             raise InsufficientScope(required=redact_values(required), missing=redact_values(missing))
 
 
 @dataclass(frozen=True, slots=True)
 class RequestOrigin:
-    """Where a request came from, for the audit: both None on the command line."""
+    """The source of a request, for the audit; both are None on the command line."""
 
     ip: str | None = None
     request_id: str | None = None

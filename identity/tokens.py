@@ -1,4 +1,4 @@
-"""Tokens for people: JWTs (RFC 7519) that only this service makes, and only this service reads."""
+"""Tokens for people: JWTs (RFC 7519) that this service alone makes and reads."""
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -15,7 +15,7 @@ from identity.principal import ROLES, Principal
 ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "keyhook"
 COMPACT = re.compile(r"([\w-]+)\.([\w-]+)\.([\w-]+)", re.ASCII)  # base64url without padding (RFC 7515 section 2)
-LEEWAY = 60  # seconds that a clock elsewhere may be ahead (`iat`, `nbf`); `exp` is taken as it is
+LEEWAY = 60  # seconds that another clock may be ahead, for `iat` and `nbf`; `exp` has no leeway
 
 
 def make_token(secret: bytes, owner: str, role: str, tenant: str, lifetime: timedelta) -> str:
@@ -34,9 +34,9 @@ def make_token(secret: bytes, owner: str, role: str, tenant: str, lifetime: time
 
 
 def read_token(token: str, secret: bytes) -> Principal:
-    """Who a JWT speaks for, checked as RFC 8725 asks: one algorithm, required claims, no header ever followed.
+    """The principal of a JWT, checked as RFC 8725 asks: one algorithm, required claims, no header ever followed.
 
-    A token has one text, and each of its members one value. Raises AuthenticationFailed.
+    Raises AuthenticationFailed, also for another spelling of a good token and for a member with two values.
     """
     parts = COMPACT.fullmatch(token)
     if parts is None:
@@ -71,12 +71,12 @@ def expired_token() -> AuthenticationFailed:
 
 
 def _strictly(part: str) -> dict[str, Any]:
-    """What the library has read, read again: it takes the last of two members, and other encodings than UTF-8."""
+    """Reads a part again, since the library takes the last of two equal members, and encodings other than UTF-8."""
     return parse_object(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
 def _require_type(header: dict[str, Any]) -> None:
-    """`typ`, when there is one (RFC 8725 section 3.11): another kind of token under this secret is none of ours."""
+    """Refuses a `typ` other than JWT: another service may sign with this secret (RFC 8725 section 3.11)."""
     if str(header.get("typ", "JWT")).upper() != "JWT":
         raise AuthenticationFailed("bad token: another type")
 
@@ -108,7 +108,7 @@ def _text(claims: dict[str, Any], claim: str) -> str:
 
 
 def _moment(claims: dict[str, Any], claim: str) -> datetime:
-    """A NumericDate (RFC 7519 section 2), which is a number and not its text."""
+    """A NumericDate (RFC 7519 section 2): a number, not the text of one."""
     value = claims[claim]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise AuthenticationFailed(f"bad token: {claim} is no number")
