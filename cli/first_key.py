@@ -1,4 +1,4 @@
-"""What a server without keys says on the terminal: how to make the first one."""
+"""The hint on the terminal of a server without keys: how to make the first key."""
 
 import os
 import shlex
@@ -31,9 +31,9 @@ WITHOUT_THE_SERVER = """
 
 
 def say_how(app: Flask, address: str = "") -> None:
-    """Silent under every command but those that serve, and once there is a key.
+    """Prints the hint, unless a key exists or the command serves nothing.
 
-    `address` is where the service listens; `flask run` has it in its options, other servers do not tell.
+    `address` is the one that the service listens on. `flask run` has it in its options; other servers do not tell it.
     """
     context = click.get_current_context(silent=True)
     if context is not None and not address:
@@ -50,14 +50,14 @@ def say_how(app: Flask, address: str = "") -> None:
 
 
 def reachable(host: str, port: int) -> str:
-    """What to call a server that listens there."""
+    """The address at which a client reaches a server that listens there."""
     host = f"[{host}]" if ":" in host else host
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  (any address is none to call)
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  (nobody can call the wildcard)
     return f"{host}:{port}"
 
 
 def _flask_command() -> str:
-    """How the reader would call the command line of this very service, from the same directory."""
+    """The `flask` command for this service and its settings, as a shell in the same directory would call it."""
     program = sys.argv[0] if os.path.basename(sys.argv[0]) == "flask" else str(Path(sys.executable).with_name("flask"))
     if program == shutil.which("flask"):
         program = "flask"

@@ -1,6 +1,6 @@
-"""`flask keys`: the same functions as the API, for who holds the machine.
+"""`flask keys`: the functions of the API, for an operator on the machine itself.
 
-What a script wants is alone on stdout, all else on stderr. Exit status: 1 for a refusal, 2 for what cannot be parsed.
+Results go to stdout, all else to stderr. Exit status: 1 for a refusal, 2 for a wrong command line.
 """
 
 import json
@@ -28,7 +28,7 @@ group = AppGroup("keys", help="Make, show and change API keys.")
 
 
 def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
-    """A command of `flask keys`: takes --tenant, passes a TenantKeys first, and ends with status 1 on a refusal."""
+    """Makes a command of `flask keys`: it takes --tenant, passes a TenantKeys first, and ends with 1 on a refusal."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @group.command(name)
@@ -144,7 +144,7 @@ def inspect(keyring: TenantKeys) -> None:
 
 
 def print_secret(mint: Callable[[], Minted]) -> None:
-    """Mints and prints: where nothing can be printed nothing is minted, as far as can be known beforehand."""
+    """Mints a key and prints it. A closed stdout is refused first, since the key would be lost."""
     if sys.stdout is None:
         raise click.ClickException("stdout is closed, and the key would be shown nowhere else")
     minted = mint()

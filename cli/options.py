@@ -1,4 +1,4 @@
-"""What several commands share: durations, tenants, who acts, and errors as an exit status."""
+"""Shared by several commands: durations, tenants, the operator, and errors as an exit status."""
 
 import errno
 import json
@@ -36,7 +36,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is no duration: write a number and one of s m h d w, as in 90d", param, ctx)
         try:
             return timedelta(seconds=int(match[1]) * UNITS[match[2]])
-        except (OverflowError, ValueError):  # a number all the same: what is too long is for the rules to say
+        except (OverflowError, ValueError):  # the form is right; other rules refuse one that is too long
             return timedelta.max
 
 
@@ -54,13 +54,13 @@ def in_reach(span: timedelta) -> timedelta:
 
 
 def operator(tenant: str) -> TenantKeys:
-    """The keys of a tenant in the hands of whoever sits at the terminal: no limits but the rules."""
+    """The keys of a tenant in the hands of the person at the terminal, who acts as an admin."""
     require_text("--tenant", tenant)
     return service().keyring(Principal("cli", tenant, login_name(), "admin"), RequestOrigin())
 
 
 def login_name() -> str:
-    """By the user id of the process: LOGNAME and USER hold what anybody writes there, and the audit believes it."""
+    """The name of the process's user id, since the audit trusts it and anybody can set LOGNAME and USER."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
         name.encode()
@@ -76,7 +76,7 @@ def require_text(option: str, value: str) -> None:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Errors of ours as one line and exit status 1."""
+    """Turns our errors into one line and exit status 1."""
     try:
         yield
     except SchemaError as error:
@@ -86,7 +86,7 @@ def refusals() -> Iterator[None]:
     except AuthenticationFailed as error:
         raise click.ClickException(error.reason) from None
     except OSError as error:
-        if error.errno == errno.EPIPE:  # whoever reads has had enough
+        if error.errno == errno.EPIPE:  # the reader closed the pipe
             raise
         raise click.ClickException(f"stdout cannot be written: {error.strerror}") from None
     except KeyhookError as error:

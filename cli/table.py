@@ -1,4 +1,4 @@
-"""Keys as a table that fits the terminal, and times in the words of people."""
+"""A table of keys that fits the terminal, and times in words."""
 
 import shutil
 import unicodedata
@@ -11,8 +11,8 @@ from models import status
 
 SPANS = [("year", 31557600), ("month", 2629800), ("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)]
 GAP = 2  # between two columns of the table
-LEAST = {"NAME": 12, "OWNER": 5}  # of the terminal's columns: these two are cut to fit, but to no less
-GIVES_WAY = ["OWNER", "LAST USED", "ROLE", "EXPIRES"]  # left out in this order where all that is not enough
+LEAST = {"NAME": 12, "OWNER": 5}  # terminal columns: these two are cut to fit, but not below
+GIVES_WAY = ["OWNER", "LAST USED", "ROLE", "EXPIRES"]  # left out in this order when cutting is not enough
 
 
 def key_table(rows: Sequence[Any], width: int | None = None) -> Iterator[str]:
@@ -54,12 +54,12 @@ def in_words(moment: str | None) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with a mark for whatever would move the cursor."""
+    """The text with U+FFFD for each character that is not printable, as one that moves the cursor."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def cells(text: str) -> int:
-    """Columns that a text takes on a terminal."""
+    """The number of terminal columns that a text takes."""
     return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
 
 
@@ -72,7 +72,7 @@ def _line(sizes: dict[str, int], texts: dict[str, str]) -> str:
 
 
 def _fit(text: str, size: int) -> str:
-    """The text in exactly so many columns, cut with an ellipsis."""
+    """The text in exactly `size` columns: padded, or cut with an ellipsis."""
     text = visible(text)
     if cells(text) > size:
         widths = accumulate(cells(char) for char in text)

@@ -14,7 +14,7 @@ from runtime.secret_fingerprint import is_another
 from runtime.state import service
 
 MAX_TOKEN = timedelta(days=3650)
-LONG_TOKEN = timedelta(days=30)  # from where on a warning goes with it
+LONG_TOKEN = timedelta(days=30)  # a longer one comes with a warning
 
 
 @click.command("token")
@@ -38,7 +38,7 @@ def token(owner: str | None, role: str, tenant: str, expires_in: timedelta) -> N
 
 
 def require_lifetime(span: timedelta) -> None:
-    """Of a token, which nothing ends before its time but a new secret; a key of that lifetime can be disabled."""
+    """Refuses or warns of a long life: only a new secret ends a token early, whereas a key can be disabled."""
     if span > MAX_TOKEN:
         raise click.ClickException(
             f"--expires-in: a token lives for at most {MAX_TOKEN.days} days; a key may live longer"
