@@ -1,1 +1,1 @@
-"""The server for a long-running install, and how the service ends."""
+"""The server for a long-running install, and the end of the service."""

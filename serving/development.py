@@ -1,4 +1,4 @@
-"""`flask run`: Werkzeug's handler of a connection, where it would repeat a credential or read half of a request."""
+"""`flask run`: Werkzeug's request handler, mended so that it neither repeats a credential nor reads half a request."""
 
 import json
 import logging
@@ -16,10 +16,10 @@ log = logging.getLogger("keyhook")
 
 
 class Handler(WSGIRequestHandler):
-    """Refuses what it cannot read to the end, and repeats nothing of it: a credential may stand anywhere in it."""
+    """Refuses a request that it cannot read whole, and repeats nothing of it, since any part may be a credential."""
 
     def parse_request(self) -> bool:
-        """A carriage return in a header line ends the headers for the standard library: what follows would be lost."""
+        """Refuses a carriage return within a header: the standard library ends the headers there and loses the rest."""
         if not super().parse_request():
             return False
         if self.headers.defects or self.headers.get_payload():
@@ -28,12 +28,12 @@ class Handler(WSGIRequestHandler):
         return True
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """The standard library's own shows `message` in the status line and in a page: it is a part of the request."""
+        """Answers without `message`, which is a part of the request; the standard library would show it."""
         status, request_id = HTTPStatus(code), os.urandom(16).hex()
         log.warning("refused a request: %d ip=%s id=%s", status, self.client_address[0], request_id)
         body = json.dumps({"message": status.phrase, "error_code": "BadRequest", "details": None}).encode()
         self.close_connection = True
-        self.request_version = "HTTP/1.1"  # until a line is understood it is 0.9, which has no status line
+        self.request_version = "HTTP/1.1"  # it is 0.9, which has no status line, until a request line is understood
         self.send_response(status, status.phrase)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -45,7 +45,7 @@ class Handler(WSGIRequestHandler):
 
 
 def install() -> None:
-    """`flask run` takes no handler from anybody: its server looks for one under this name."""
+    """Replaces the class that the server of `flask run` looks up by this name; there is no option for it."""
     serving.WSGIRequestHandler = Handler  # type: ignore[misc]
 
 

@@ -1,6 +1,6 @@
-"""The server for a long-running install: waitress as strict_http mends it, on one address, from its start to its end.
+"""The server for a long-running install: waitress, mended by strict_http, on one address, from start to end.
 
-Its options stand here and nowhere else.
+All its options stand here.
 """
 
 import logging
@@ -24,23 +24,23 @@ THREADS = 8
 CONNECTIONS = 2000
 OPTIONS: dict[str, Any] = {
     "threads": THREADS,
-    # An answer leaves in one piece: threads that send its head and its body apart fight over the interpreter.
+    # An answer leaves in one piece: threads that send head and body apart would contend for the interpreter.
     "send_bytes": 18_000,
-    # X-Forwarded-For reaches the application, which reads it as far as KEYHOOK_TRUSTED_PROXIES says.
+    # X-Forwarded-For reaches the application, which reads as much of it as KEYHOOK_TRUSTED_PROXIES allows.
     "clear_untrusted_proxy_headers": False,
-    "max_request_body_size": 2**62,  # the application refuses what is too large, before it is read
+    "max_request_body_size": 2**62,  # the application refuses a larger body before it is read
     "max_request_header_size": MAX_HEAD,
     "ident": None,
 }
 SPARE_FILES = 100  # beside the connections: the database, the log
-LOOK_INTERVAL = 0.5  # seconds between two looks for clients that take too long
+LOOK_INTERVAL = 0.5  # seconds between two searches for clients that take too long
 CHORE_INTERVAL = 60  # seconds
-LINGER = 0.3  # seconds after a signal in which a connection that is kept may send its last request
+LINGER = 0.3  # seconds after a signal in which an idle connection may send its last request
 PATIENCE = 3.0  # seconds after a signal until the last answer
 
 
 class Server:
-    """waitress on one address or, for a name, on each that it stands for."""
+    """waitress on one address, or on each address of a host name."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class Server:
         url_prefix: str = "",
         chore: Callable[[], None] = lambda: None,
     ) -> None:
-        """Keeps no more of a body than `largest_body` bytes; does the chore once a minute. Raises OSError.
+        """Keeps at most `largest_body` bytes of a body, and does the chore once a minute. Raises OSError.
 
-        Under a `url_prefix` that is where the application is mounted: every address in its answers begins with it.
+        `url_prefix` is where the application is mounted: every address in its answers begins with it.
         """
         waitress_log = logging.getLogger("waitress")
         waitress_log.addHandler(logs.Terminal())
@@ -75,12 +75,12 @@ class Server:
         self._ending = False
 
     def stop(self) -> None:
-        """Makes `run` return; may be called by a signal's handler."""
+        """Makes `run` return; a signal handler may call it."""
         self._ending = True
         self._listeners[0].pull_trigger()
 
     def run(self) -> bool:
-        """Serves until `stop`, then answers what is under way; tells whether that is all done."""
+        """Serves until `stop`, then answers the requests under way; returns whether all are answered."""
         while not self._ending:
             self._turn(1.0)
         signalled = time.monotonic()
@@ -102,13 +102,13 @@ class Server:
             self._dispatcher.add_task(self._chore)
 
     def _take_no_more(self) -> None:
-        """Whoever is connected already is answered; whoever comes now is refused by the kernel.
+        """Accepts the last connections and closes the listeners: the kernel refuses later clients.
 
-        The kernel resets what it has taken and nobody has accepted, so the threads wait here, or they would come
-        between the last look and the close.
+        The kernel resets a connection that it took and nobody accepted. So the threads wait here, or such a connection
+        could come between the last accept and the close.
         """
         with self._dispatcher.lock:
-            time.sleep(0.005)  # for what they have begun
+            time.sleep(0.005)  # for the threads to finish what they began
             for listener in self._listeners:
                 listener.take_the_last()
 
@@ -120,7 +120,7 @@ class Server:
 
 
 class Chore:
-    """Something to do, as a task of waitress."""
+    """A function as a task of waitress."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
@@ -133,7 +133,7 @@ class Chore:
 
 
 def _room() -> int:
-    """How many connections there may be, once this process may open as many files as it is allowed."""
+    """Raises the limit of open files as far as allowed, and returns how many connections fit in it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CONNECTIONS + SPARE_FILES
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

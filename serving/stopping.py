@@ -1,7 +1,7 @@
-"""How the service ends: what is under way is answered, uses are written, and the database file is whole by itself.
+"""The end of the service: requests under way are answered, uses written, and the WAL taken into the database file.
 
-Signals are taken only where the process is ours: under `flask run` and `flask serve`. Under any other server, which has
-its own, the database is put in order when the interpreter ends.
+Signals are handled only where the process is ours: under `flask run` and `flask serve`. Any other server handles its
+own; there the database is put in order when the interpreter ends.
 """
 
 import atexit
@@ -34,14 +34,14 @@ log = logging.getLogger("keyhook")
 
 PATIENCE = 3.0  # seconds after a signal until the last answer
 LOCK_PATIENCE = 1.5  # seconds after a signal that a write may still wait for its lock, before it is refused
-QUIET = 0.2  # seconds without a request until there are none under way
+QUIET = 0.2  # seconds without a request after which none is expected
 
 _left_to_others: WeakSet[AppState] = WeakSet()
 
 
 def install(app: Flask) -> None:
     context = click.get_current_context(silent=True)
-    if context is None or context.find_object(ScriptInfo) is None:  # another program may use click as well
+    if context is None or context.find_object(ScriptInfo) is None:  # another program may use click too
         _left_to_others.add(app.extensions[EXTENSION])
     elif context.info_name == "run" and threading.current_thread() is threading.main_thread():
         development.install()
@@ -49,11 +49,11 @@ def install(app: Flask) -> None:
 
 
 def on_signal(app: Flask, stop: Callable[[], object]) -> None:
-    """SIGTERM and SIGINT call `stop`, and no write waits long for its lock any more. SIGHUP does nothing, since the log
-    goes to stderr and nothing needs reopening.
+    """Makes SIGTERM and SIGINT call `stop` and shorten the wait for the write lock. SIGHUP does nothing, since the log
+    goes to stderr and needs no reopening.
 
-    Process 1 of a container has no handlers but its own, and a shell starts what it puts into the background with
-    SIGINT ignored, so each is set whatever it was.
+    Each handler is set whatever it was before: process 1 of a container has no default handlers, and a shell starts
+    background processes with SIGINT ignored.
     """
     service: AppState = app.extensions[EXTENSION]
 
@@ -69,8 +69,8 @@ def on_signal(app: Flask, stop: Callable[[], object]) -> None:
 def end(app: Flask, *, quiet: bool) -> NoReturn:
     """Ends the process with status 0. `quiet`: no thread is at work any more.
 
-    At once rather than by way of the interpreter's own end, which would close the connections of a database file that
-    was replaced, and so write old pages into the new one.
+    It skips the interpreter's own end: if the database file was replaced, closing its connections there would write old
+    pages into the new file.
     """
     service: AppState = app.extensions[EXTENSION]
     try:
@@ -105,14 +105,14 @@ class UnderWay:
             raise
 
     def wait(self) -> bool:
-        """Waits until there has been none for a moment, or PATIENCE is over; tells whether there is none."""
+        """Waits until no request came for QUIET seconds, or PATIENCE is over; returns whether none is under way."""
         end = time.monotonic() + PATIENCE
         quiet_since = time.monotonic()
         while (moment := time.monotonic()) < end and moment - max(quiet_since, self._last) < QUIET:
             if self._count:
                 quiet_since = moment
             time.sleep(0.02)
-        self._guard.acquire()  # and kept: whoever comes now finds no database, and waits for the process to be gone
+        self._guard.acquire()  # and kept: a later request would find no database, so it waits for the end
         return not self._count
 
     def _leave(self) -> None:
@@ -122,14 +122,14 @@ class UnderWay:
 
 
 def _end_flask_run_in_order(app: Flask) -> None:
-    """Its server has no end of its own: a signal leaves its loop, and the rest is done when the interpreter ends."""
+    """Ends `flask run`, whose server has no end of its own: a signal leaves its loop, and `atexit` does the rest."""
     under_way = UnderWay(app.wsgi_app)
     app.wsgi_app = under_way  # type: ignore[method-assign]
     signalled = False
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal signalled
-        if _takes_a_request(frame):  # which would be lost
+        if _takes_a_request(frame):  # it would be lost
             signal.setitimer(signal.ITIMER_REAL, 0.005)
             return
         signalled = True

@@ -1,7 +1,7 @@
 """waitress, mended where it is laxer than RFC 9110 and 9112, and where one slow client could keep others out.
 
-waitress reads each request whole before a thread has it, so a client that is slow holds no thread. What is different
-here stands with each class. Its version is pinned, and the tests ask each of these things of a real process.
+waitress reads each request whole before a thread gets it, so a slow client holds no thread. Each class says what it
+changes. The version of waitress is pinned, and the tests check each change on a real process.
 """
 
 import json
@@ -21,23 +21,23 @@ from waitress.utilities import BadRequest
 log = logging.getLogger("keyhook")
 
 MAX_HEAD = 32 * 1024  # bytes of a request line and its headers
-MAX_FRAMING = 8  # times its own size that a chunked body may take on the wire
+MAX_FRAMING = 8  # times its size that a chunked body may take on the wire
 MAX_CHUNK_LINE = 1024  # bytes
 HEAD_TIMEOUT = 10  # seconds from the first byte of a request to the end of its headers
 BODY_TIMEOUT = 30  # seconds from there to the end of its body
 ANSWER_TIMEOUT = 120  # seconds that a client may take to read an answer
-IDLE_TIMEOUT = 150  # seconds without a request; longer than proxies keep a connection, so that they close it first
-DISCARD_TIMEOUT = 2  # seconds that the rest of a request is read and thrown away, so that its answer arrives
-MAX_UNREAD = 4 * 1024 * 1024  # bytes of earlier answers that a client may leave unread and be answered once more
+IDLE_TIMEOUT = 150  # seconds without a request; proxies close a connection sooner, so they close it first
+DISCARD_TIMEOUT = 2  # seconds of reading and dropping the rest of a request, so that its answer arrives
+MAX_UNREAD = 4 * 1024 * 1024  # bytes of unread answers above which a client gets no more
 ACCEPTED_AT_ONCE = 64  # connections
 _FRAMING = re.compile(rb"\n(transfer-encoding|host)[ \t]*:", re.IGNORECASE)
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
-    """One request as it comes in.
+    """The parser of one request.
 
-    A body that is larger than the service reads is cut off: the request is complete at once, what there is of the body
-    is all there will be, and the application refuses it (or does not care, as the gate) before it has been stored.
+    A body that is larger than the service reads is cut off: the request is complete at once, with the part that is
+    there. The application refuses it, or ignores the body, as the gate does, and the rest is never stored.
     """
 
     cut = False
@@ -47,7 +47,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         self.began = time.monotonic()
 
     def received(self, data: bytes) -> int:
-        """Tells how many bytes it took. A request that is complete waits for no `Expect`."""
+        """Returns how many bytes it took. A complete request does not wait for its `Expect`."""
         head_was_there = self.headers_finished
         consumed: int = super().received(data)
         if self.headers_finished and not head_was_there:
@@ -59,8 +59,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         return len(data) if self.cut else consumed
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Refuses what two readers could understand differently (RFC 9112 sections 3.2, 5.2, 6.1, 6.3), and repeats
-        nothing of it: a credential may stand anywhere in it."""
+        """Refuses headers that two parsers could read differently (RFC 9112 sections 3.2, 5.2, 6.1, 6.3), and repeats
+        nothing of them, since any part may be a credential."""
         try:
             super().parse_header(header_plus)
         except (ParsingError, ValueError):  # a ValueError for some addresses, and for a length of 5,000 digits
@@ -93,7 +93,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
 
 
 class Task(WSGITask):  # type: ignore[misc]
-    """A request in the application. While the server ends, each answer is the last one of its connection."""
+    """The task that calls the application. While the server ends, each answer closes its connection."""
 
     def build_response_header(self) -> bytes:
         if self.channel.server.ending:
@@ -103,7 +103,7 @@ class Task(WSGITask):  # type: ignore[misc]
 
 
 class Refusal(ErrorTask):  # type: ignore[misc]
-    """The answer to what the application never sees: an error as all others, and a line in the log."""
+    """The answer to a request that never reaches the application: a common error body, and a line in the log."""
 
     def execute(self) -> None:
         error, request_id = self.request.error, os.urandom(16).hex()
@@ -120,10 +120,10 @@ class Refusal(ErrorTask):  # type: ignore[misc]
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection. It ends when its client takes too long, however many bytes come meanwhile.
+    """A connection. It ends when its client takes too long, even if bytes keep coming.
 
-    The server closes it only after it has read on for a moment: with unread bytes in it, the kernel would reset the
-    connection and the client lose the answer.
+    The server reads on for a moment before it closes it: with unread bytes, the kernel would reset the connection, and
+    the client would lose the answer.
     """
 
     parser_class = Parser
@@ -136,8 +136,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
 
     def service(self) -> None:
-        """A client that sends requests and reads no answers is left, or its answers would fill memory and then hold
-        the thread."""
+        """Drops a client that sends requests and reads no answers, which would fill memory and then hold the thread."""
         if self.total_outbufs_len > MAX_UNREAD:
             with self.requests_lock:
                 self.requests.clear()
@@ -161,11 +160,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             super().handle_write()
 
     def is_busy(self) -> bool:
-        """Whether a request is being answered, or its answer on its way."""
+        """Whether a request is being answered, or its answer is being sent."""
         return bool(self.requests or self.total_outbufs_len or self.close_when_flushed or self.discarding_until)
 
     def waits_since(self) -> float:
-        """Since when (time.monotonic) the client owes the rest of its request, or to read the answer, or the next."""
+        """Since when (time.monotonic) the server has waited for the client to send a request or to read an answer."""
         return self.request.began if self.request is not None else self.waiting_since
 
     def is_overdue(self, moment: float) -> bool:
@@ -187,11 +186,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.handle_close()
             return
         self.discarding_until = time.monotonic() + DISCARD_TIMEOUT
-        self.close_when_flushed = False  # so that it is read again, as one that waits
+        self.close_when_flushed = False  # so that waitress goes on reading
 
 
 class Listener(TcpWSGIServer):  # type: ignore[misc]
-    """Where connections come in. At the limit, the one that has kept the server waiting longest makes room."""
+    """The listening socket. At the limit of connections, it closes the one that has waited longest."""
 
     channel_class = Channel
     ending = False
@@ -212,7 +211,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
                 return
 
     def take_the_last(self) -> None:
-        """Accepts who has come, and then nobody any more."""
+        """Accepts the connections that have come, then closes the socket."""
         self.ending = True
         for _ in range(self.adj.backlog // ACCEPTED_AT_ONCE + 1):
             self.handle_accept()
@@ -229,6 +228,6 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         return bool(len(self._map) >= self.adj.connection_limit)
 
     def _longest_waiting(self) -> Any:
-        """The connection, or None when each has a request that is being answered."""
+        """The connection that has waited longest, or None when all have a request that is being answered."""
         waiting = [channel for channel in self.active_channels.values() if not channel.requests]
         return min(waiting, key=Channel.waits_since, default=None)
