@@ -1,1 +1,1 @@
-"""One running process: its settings, its start, and what its parts share."""
+"""One running process: its settings, its start, and its shared state."""

@@ -1,4 +1,4 @@
-"""Who besides the service may read or change its files: said at the start, since the keys are theirs as well then."""
+"""A warning at the start for each file that other users may read or change, since they then have the keys too."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ from runtime.settings import Settings
 
 
 def say_who_else(settings: Settings) -> None:
-    """One line for each directory and file that others own, read or write. Where a link leads is what counts."""
+    """Prints a line for each directory and file that others own, read or write. Links are followed."""
     for path in dict.fromkeys([settings.data_dir, settings.database.parent, settings.secret_file, settings.database]):
         try:
             found = path.stat()

@@ -1,7 +1,7 @@
-"""Which secret signs the tokens, as far as the database remembers it: so that two that should be one are noticed.
+"""A fingerprint in the database of the secret that signs tokens, so that a changed secret is noticed.
 
-Kept are 32 bits of an HMAC under the secret. They tell one secret from another, and of one with the 256 bits that it
-should have they leave 224 to guess. They say no more about a weak one than a single token of it does.
+It is 32 bits of an HMAC under the secret. They tell secrets apart, and leave 224 bits of a 256-bit secret to guess. Of
+a weak secret they reveal no more than one token does.
 """
 
 import hmac
@@ -23,7 +23,7 @@ def fingerprint(secret: bytes) -> str:
 
 
 def is_another(storage: Storage, secret: bytes) -> bool:
-    """Whether the service last started with another secret, as far as the database can be asked."""
+    """Whether the service last started with another secret; False if the database does not answer."""
     with suppress(DatabaseUnavailable):
         found = storage.first(_QUERY)
         return found is not None and found.value != fingerprint(secret)
@@ -31,9 +31,9 @@ def is_another(storage: Storage, secret: bytes) -> bool:
 
 
 def remember(storage: Storage, secret: bytes) -> None:
-    """Notes the secret of a start, and says when it is another; a command changes nothing that is remembered.
+    """Stores the fingerprint of a server's secret, and warns if it changed; a command only fills in a missing one.
 
-    A database that cannot be written at the moment is no reason to stop: then the next start says it again.
+    A database that cannot be written does not stop the start: the next one warns again.
     """
     changed = False
     with suppress(DatabaseUnavailable):
@@ -51,7 +51,7 @@ _QUERY = select(service_facts.c.value).where(service_facts.c.name == FACT)
 
 
 def _replace(transaction: Connection, value: str) -> bool:
-    """Whether there was another: of many that start at once, one says so."""
+    """Returns whether there was another, so that of many servers that start at once one warns."""
     found = transaction.execute(_QUERY).scalar()
     if found == value or (found is not None and not is_server()):
         return False

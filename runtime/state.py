@@ -1,4 +1,4 @@
-"""The service itself: what its parts share, and whom a credential stands for."""
+"""The shared state of the application, and the identification of credentials."""
 
 import hashlib
 from collections.abc import Callable
@@ -23,31 +23,30 @@ from runtime.startup import prepared
 from storage.sqlite.database import Storage
 
 MAX_CREDENTIAL = 8192  # characters
-PEOPLE = 1024  # tokens that a process remembers,
-PEOPLE_ROOM = 2 * 1024**2  # and bytes that it has for what they say
-HOLDERS = 2048  # holders of keys that a process remembers by the rows that it reads,
-HOLDERS_ROOM = 4 * 1024**2  # and bytes that it has for them: 1,700 for a small key, 11,000 for one of 50 long scopes
+PEOPLE = 1024  # tokens in the cache of a process,
+PEOPLE_ROOM = 2 * 1024**2  # and bytes of their claims
+HOLDERS = 2048  # holders of keys in the cache of a process,
+HOLDERS_ROOM = 4 * 1024**2  # and bytes of them: 1,700 for a small key, 11,000 for one of 50 long scopes
 EXTENSION = "keyhook"
-SETTINGS = "keyhook.settings"  # of an application whose database is not open yet
+SETTINGS = "keyhook.settings"  # under which an application keeps its settings before the database is open
 
 
 class AppState:
-    """What the parts of the application share; one for each application, under `app.extensions["keyhook"]`."""
+    """Shared by the parts of an application; each has one, under `app.extensions["keyhook"]`."""
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self.settings = settings
         self.storage = storage
         self.keys = KeyVerifier(storage, settings.key_prefix, settings.bcrypt_rounds)
-        # By the SHA-256 of a token that was read:
+        # By the SHA-256 of the token:
         self._people: BoundedCache[Principal] = BoundedCache(PEOPLE, PEOPLE_ROOM, lambda digest, person: weight(person))
-        # By the row that was read and the hash that the secret matched:
+        # By the row of the key and the hash that its secret matched:
         self._holders: BoundedCache[Principal] = BoundedCache(HOLDERS, HOLDERS_ROOM, _weigh_holder)
 
     def identify(self, credential: str, address: Callable[[], str | None], tenant: str | None = None) -> Principal:
-        """Raises AuthenticationFailed, also for one that is not of the tenant when that is given.
+        """The holder of a credential. Raises AuthenticationFailed, also for one of another tenant than the given one.
 
-        White space at either end, a line's end included, is no part of a credential. A good key counts as used, by who
-        is at the address.
+        White space and line ends around a credential are ignored. A good key is noted as used from the address.
         """
         self.keys.last_use.flush()
         credential = credential.strip()
@@ -63,25 +62,27 @@ class AppState:
         return self._holder(row, matched)
 
     def settle(self) -> None:
-        """Writes the uses that are pending and takes the WAL into the database file; closes nothing, so that requests
-        may still be under way. Raises DatabaseUnavailable when the file is not the one that was opened."""
+        """Writes pending uses and takes the WAL into the database file. Closes nothing: requests may be under way.
+
+        Raises DatabaseUnavailable when the file is not the one that was opened.
+        """
         self.storage.check_file()
         self.keys.last_use.settle()
         self.storage.checkpoint("TRUNCATE")
 
     def tidy(self) -> None:
-        """The same, now and then while the service runs: waits for nobody and lets nobody wait."""
+        """Does the same at intervals while the service runs: it waits for no lock and blocks nobody."""
         with suppress(DatabaseUnavailable):
             self.keys.last_use.flush()
             self.storage.checkpoint("PASSIVE")
 
     def close(self) -> None:
-        """Closes the database: no request may be under way."""
+        """Closes the database. No request may be under way."""
         self.keys.last_use.close()
         self.storage.close()
 
     def _remembered(self, token: str) -> Principal:
-        """Reads a token once: what it says never changes, and its end is looked at every time."""
+        """The holder of a token, which is read once: its claims never change. Its end is checked every time."""
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         person = self._people.get(digest)
         if person is None:
@@ -94,7 +95,7 @@ class AppState:
         return person
 
     def _holder(self, row: Row[Any], matched: str) -> Principal:
-        """Who holds a key: a function of the row that was just read, so remembering it serves nothing stale."""
+        """The holder of a key. It depends on nothing but the row that was just read, so the cache is never stale."""
         holder = self._holders.get((row, matched))
         if holder is None:
             holder = _principal(row, matched)
@@ -106,12 +107,12 @@ class AppState:
 
 
 def service() -> AppState:
-    """That of the current application."""
+    """The state of the current application."""
     return state_of(current_app)
 
 
 def state_of(app: Flask) -> AppState:
-    """Opens the database on the first call, which may raise StartupError: a command that does without it opens none."""
+    """The state, with the database opened on the first call, which may raise StartupError. Some commands need none."""
     if EXTENSION not in app.extensions:
         with app.app_context(), prepared(app.extensions[SETTINGS]) as settings:
             opened = AppState(settings, Storage(db.engine, settings.database))
