@@ -1,1 +1,1 @@
-"""What an operator sees: the log, and lines on stderr."""
+"""The output for operators: the log, and lines on stderr."""
