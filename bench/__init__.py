@@ -1,1 +1,1 @@
-"""What the service costs, beside the least that the same framework, server and database can do: `make bench`."""
+"""The cost of the service, compared with the bare framework, server and database: `make bench`."""

@@ -1,7 +1,7 @@
-"""Measures the service beside the bare thing and prints a Markdown table. What counts is the ratios inside one run.
+"""Measures the service beside a bare application and prints Markdown tables. Read the ratios within one run.
 
-Whatever is compared is measured in turn, round by round, so that a machine with other work slows both; a figure is the
-median of its rounds, a ratio the median of the rounds' ratios.
+Both are measured in turn, round by round, so that other work on the machine slows both. A figure is the median of its
+rounds, a ratio the median of the rounds' ratios.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def main() -> None:
 
 def over_http(directory: Path, rounds: int, seconds: float, core: int, load_core: int) -> None:
     data_dir, results = directory / "http", defaultdict[tuple[str, int], list[Measured]](list)
-    with quiet_app(data_dir):  # so that the server finds its database, as on every start but the first
+    with quiet_app(data_dir):  # so that the server finds a database, as on every start but the first
         key = fill(data_dir, REAL_KEYS)[0]
     with ExitStack() as stack:
         load = Load(load_core)
@@ -135,7 +135,7 @@ def in_process(directory: Path, rounds: int, size: int) -> None:
 
 
 def profiles(count: int) -> None:
-    """By the profiler, which makes calls of Python look dearer than they are: read the order, not the figures."""
+    """Prints profiles. The profiler makes Python calls look too dear: read the order, not the figures."""
     with TemporaryDirectory(prefix="keyhook-bench-") as directory, quiet_app(Path(directory)) as app:
         keys = fill(Path(directory), REAL_KEYS)
         calls = {
@@ -219,7 +219,7 @@ def in_turn(calls: dict[str, tuple[int, Callable[[int], float]]], series: Series
 
 
 def forgetting(app, call: Callable[[int], float]) -> Callable[[int], float]:
-    """The calls of a process that sees each key for the first time."""
+    """The calls of a process that has not seen these keys before."""
 
     def cold(count: int) -> float:
         app.extensions["keyhook"].keys.verifier = SecretHasher()
@@ -231,7 +231,7 @@ def forgetting(app, call: Callable[[int], float]) -> Callable[[int], float]:
 def compared(
     series: Series, label: str, pairs: dict[str, tuple[str, Callable[[float, float], str], float]]
 ) -> tuple[str, str]:
-    """The ratio of a label to what it is held against, and whether that meets its target."""
+    """The ratio of a label to its base, and whether it meets the target."""
     if label not in pairs:
         return "", ""
     base, judge, limit = pairs[label]

@@ -1,4 +1,4 @@
-"""What the service is held against: the same framework, the same server, the same database, and nothing else."""
+"""The base of the ratios: an application on the same framework, server and database, and nothing else."""
 
 import os
 import signal
@@ -17,11 +17,11 @@ ROWS = 1000
 BCRYPT_ROUNDS = 4
 
 _local = threading.local()
-_writing = threading.Lock()  # as the service has one: without it, writers sleep in SQLite's busy handler
+_writing = threading.Lock()  # the service has one too: without it, writers sleep in SQLite's busy handler
 
 
 def create_app(path: Path | None = None) -> Flask:
-    """On the database that BENCH_DATABASE names, unless told otherwise."""
+    """The bare application, by default on the database that BENCH_DATABASE names."""
     database = str(path or os.environ["BENCH_DATABASE"])
     wanted = make_database(database)
     app = Flask(__name__, static_folder=None)
@@ -65,7 +65,7 @@ def connect(path: str) -> sqlite3.Connection:
 
 
 def make_database(path: str) -> str:
-    """Makes the table and its rows; returns the id of one."""
+    """Makes the table and its rows, and returns the id of one."""
     connection = connect(path)
     connection.execute("CREATE TABLE items (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, secret_hash TEXT NOT NULL)")
     rows = [(str(uuid.uuid4()), f"row-{number}", "$2b$04$" + "x" * 53) for number in range(ROWS)]

@@ -1,7 +1,7 @@
 """A load generator in a process of its own: keep-alive connections, one request outstanding on each.
 
-Reads jobs (a line of JSON each) on stdin and writes what it measured on stdout. One thread over epoll and requests that
-were put together beforehand, so that it needs less time for a request than any server here.
+It reads jobs (a line of JSON each) on stdin and writes its measurements on stdout. One thread over epoll sends requests
+that were built beforehand, so a request costs it less time than any server here.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from statistics import quantiles
 from typing import Any
 
-ROOM_FOR_NAME = b"@" * 12  # in a request that must be a new one each time; replaced by a number
+ROOM_FOR_NAME = b"@" * 12  # in a request that must be new each time; a number replaces it
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Measured:
 
 
 class Load:
-    """The generator, as the benchmark sees it."""
+    """The benchmark's end of the generator."""
 
     def __init__(self, core: int) -> None:
         command = [sys.executable, "-m", "bench.load"]
@@ -50,7 +50,7 @@ class Load:
 
 
 def request(method: str, path: str, bearer: str = "", name: bool = False) -> bytes:
-    """The bytes of a request; with `name`, of one whose JSON body has a new name each time."""
+    """The bytes of a request; with `name`, its JSON body gets a new name each time."""
     body = b'{"name": "bench-%s"}' % ROOM_FOR_NAME if name else b""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
     lines += [f"Authorization: Bearer {bearer}"] if bearer else []
@@ -97,7 +97,7 @@ def measure(job: dict[str, Any], numbers: "itertools.count[int]") -> Measured:
 
 
 def read_answer(connection: socket.socket, expected: bytes) -> bool:
-    """Reads one answer to its end; tells whether the connection stays open."""
+    """Reads one answer to its end, and returns whether the connection stays open."""
     answer = connection.recv(65536)
     while (end := answer.find(b"\r\n\r\n")) < 0 and answer:
         answer += connection.recv(65536)

@@ -1,4 +1,4 @@
-"""Servers in processes of their own, each on the cores it is given."""
+"""Servers in separate processes, each pinned to its cores."""
 
 import os
 import re
@@ -23,7 +23,7 @@ class Server:
     seconds: float  # from its start to the first 200
 
     def resident(self) -> float:
-        """MB that it and its children hold in memory now."""
+        """Resident memory of the server and its children, in MB."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         found = [
             re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
@@ -34,7 +34,7 @@ class Server:
 
 @contextmanager
 def running(command: list[str], path: str, log: Path, *cores: int, **environment: str) -> Iterator[Server]:
-    """A server on these cores that answers 200 on the path, its output in the log; stopped at the end."""
+    """A server on these cores, once it answers 200 on the path; stopped at the end. Its output goes to the log."""
     port = free_port()
     started = time.perf_counter()
     with log.open("ab") as output:
@@ -45,7 +45,7 @@ def running(command: list[str], path: str, log: Path, *cores: int, **environment
             stdout=output,
             stderr=output,
         )
-    os.sched_setaffinity(process.pid, cores)  # at once, so that every thread to come inherits it
+    os.sched_setaffinity(process.pid, cores)  # at once, so that every later thread inherits it
     try:
         while not answers(f"http://127.0.0.1:{port}{path}"):
             assert process.poll() is None, log.read_text()

@@ -1,4 +1,4 @@
-"""The service under the servers that could run it, side by side: `make bench ARGS=--servers`."""
+"""The service under several WSGI servers, side by side: `make bench ARGS=--servers`."""
 
 import socket
 from collections.abc import Iterator
@@ -26,9 +26,9 @@ CONNECTIONS, SILENT = 16, 500
 
 def compare(directory: Path, data_dir: Path, key: str, rounds: int, cores: list[int]) -> Iterator[tuple[object, ...]]:
     """A row for each server: requests a second and p99 on one core and on all, MB, p99 beside silent connections, and
-    what becomes of a request that expects to be told to continue and has no body.
+    whether it answers a request with `Expect: 100-continue` and no body.
 
-    By turns, each server on a core of its own and then on all of them, the load always on the last core.
+    The servers take turns, on one core and then on all; the load is always on the last core.
     """
     places = {"one": cores[:1], "all": cores}
     rates: dict[tuple[str, str], list[Measured]] = {}
@@ -59,7 +59,7 @@ def compare(directory: Path, data_dir: Path, key: str, rounds: int, cores: list[
 
 
 def beside_silence(server: Server, load: Load, check: bytes) -> str:
-    """The p99 while so many clients are connected and say nothing."""
+    """The p99 while SILENT clients are connected and send nothing."""
     with ExitStack() as silence:
         for _ in range(SILENT):
             silence.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
@@ -69,7 +69,7 @@ def beside_silence(server: Server, load: Load, check: bytes) -> str:
 
 
 def expectation(server: Server, check: bytes) -> str:
-    """Whether a proxy that asks with its client's `Expect: 100-continue` and without a body gets an answer."""
+    """Whether the server answers a request with `Expect: 100-continue` and no body, as a proxy may send it."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=2) as connection:
         connection.sendall(check[:-2] + b"Expect: 100-continue\r\n\r\n")
         answer = b""

@@ -23,7 +23,7 @@ from formats.times import timestamp
 from identity.tokens import make_token
 from storage.sqlite.connection import connect
 
-REAL_KEYS = 1000  # with a secret that is known here, spread evenly over the others
+REAL_KEYS = 1000  # with a known secret, spread evenly among the others
 COLUMNS = ("id", "tenant", "name", "role", "scopes", "owner", "created_at", "last_used_at", "secret_hash")
 WORDS = [
     "backup",
@@ -40,13 +40,13 @@ WORDS = [
     "wiki",
 ]
 
-_numbers = itertools.count()  # no name is given twice
+_numbers = itertools.count()  # so that each name is new
 _null_device = open(os.devnull, "w")  # noqa: SIM115  (the logger keeps it to the end)
 
 
 @contextmanager
 def quiet_app(data_dir: Path) -> Iterator[Flask]:
-    """The application in this process, its log going to the null device: a write a line, as to a file."""
+    """The application in this process, with its log on the null device: one write a line, as to a file."""
     with redirect_stderr(_null_device):
         app = create_app({"KEYHOOK_DATA_DIR": data_dir})
     try:
@@ -61,7 +61,7 @@ def token(data_dir: Path) -> str:
 
 
 def fill(data_dir: Path, count: int) -> list[str]:
-    """Fills a database that is there already; returns the REAL_KEYS among them."""
+    """Fills an existing database, and returns the REAL_KEYS in it."""
     chance = random.Random(count)  # noqa: S311  (the same names on every run; no secret)
     made: list[str] = []
 
@@ -95,7 +95,7 @@ def fill(data_dir: Path, count: int) -> list[str]:
 def caller(
     app: Any, method: str, path: str, bearers: Iterable[str] = (), named: bool = False
 ) -> Callable[[int], float]:
-    """Returns a function that makes so many WSGI calls, each bearer in its turn, and tells the microseconds a call."""
+    """Returns a function that makes that many WSGI calls, bearer by bearer, and returns the microseconds a call."""
     environ = {
         "REQUEST_METHOD": method,
         "PATH_INFO": path,
@@ -130,7 +130,7 @@ def caller(
         environs = list(prepared(count))
         started = time.perf_counter()
         while environs:
-            answer = app(environs.pop(), start_response)  # as a server does, that keeps nothing of a request
+            answer = app(environs.pop(), start_response)  # a server keeps nothing of a request either
             b"".join(answer)
             if hasattr(answer, "close"):
                 answer.close()
