@@ -1,4 +1,4 @@
-"""Runs the migrations: on the connection of a starting service, or on a scratch file for `make migration`."""
+"""Runs the migrations on the connection of a starting service, or on a scratch file for `make migration`."""
 
 from alembic import context
 from sqlalchemy import Connection, create_engine
