@@ -28,7 +28,7 @@ BESIDE = {"bench", "migrations", "tests"}  # which may use everything
 
 # What a room must not know, beside what its floor tells.
 FOREIGN = {
-    "keys": ("flask", "werkzeug", "sqlite3"),
+    "keys": ("flask", "werkzeug"),
     "storage": ("flask", "werkzeug", "click"),
     "identity": ("flask", "werkzeug", "sqlalchemy"),
     "formats": ("flask", "werkzeug", "sqlalchemy", "marshmallow"),
@@ -77,3 +77,10 @@ def test_the_map_draws_the_floors() -> None:
         for word in re.finditer(r"[a-z]+", line):
             columns.setdefault(word.start(), []).append(word[0])
     assert [columns[start] for start in sorted(columns)] == FLOORS
+
+
+def test_sqlite_stays_in_its_room() -> None:
+    for path in [path for room in ROOMS for path in sources(room)]:
+        if not path.is_relative_to(ROOT / "storage" / "sqlite"):
+            assert "sqlite3" not in [module.partition(".")[0] for module in imports(path)], path
+            assert not re.search(r"PRAGMA|BEGIN IMMEDIATE", path.read_text()), path

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from app import DEFAULTS
-from cli.restore import put_in_place
 from runtime.settings import load
-from runtime.startup import alone_in, prepared
+from runtime.startup import alone, prepared
+from storage.sqlite.restore import put_in_place
 from tests.commands import BACKUP, CREATE, assert_refused, run
 from tests.data_dirs import another_program, directory_in_its_place, files, newer_schema, read_only, sqlite_file
 from tests.machine import ROOT
@@ -411,7 +411,7 @@ def restore_until(stop: int, file: Path, data: Path) -> bool:
 
         settings = settings_of(data)
         sys.addaudithook(count)
-        with alone_in(settings):
+        with alone(settings):
             put_in_place(file, settings.database)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -20,7 +20,7 @@ from sqlalchemy import create_engine
 import models
 from errors import StartupError
 from formats import api_key
-from runtime import startup
+from storage import migrate
 from tests.bad_keys import under
 from tests.commands import CREATE, run
 from tests.machine import ROOT
@@ -49,14 +49,14 @@ def key(data_dir: Path) -> str:
 def tomorrow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
     """tomorrow("UPDATE ..."): from then on the service has one more migration, which ends with the statement."""
 
-    def migrate(statement: str) -> None:
+    def add(statement: str) -> None:
         migrations = shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
         new = migrations / "versions" / "9999_note.py"
         new.write_text(NEXT.format(newest=models.SCHEMA, statement=statement))
-        monkeypatch.setattr(startup, "MIGRATIONS", migrations)
-        monkeypatch.setattr(startup, "SCHEMA", "9999")
+        monkeypatch.setattr(migrate, "MIGRATIONS", migrations)
+        monkeypatch.setattr(migrate, "SCHEMA", "9999")
 
-    return migrate
+    return add
 
 
 def rows(data: Path, query: str) -> list[Any]:

@@ -1,0 +1,30 @@
+"""The schema, version by version: Alembic on a connection."""
+
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from models import SCHEMA
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+
+def is_newest(version: str) -> bool:
+    return version == SCHEMA
+
+
+def is_known(version: str) -> bool:
+    """Whether a database of this version can be brought up to date here."""
+    return version in {SCHEMA, *(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))}
+
+
+def bring_up_to_date(connection: Connection) -> None:
+    """Runs the migrations that the database lacks. The transaction is the caller's. Raises DBAPIError."""
+    # Imported here because a start that finds the newest schema, as nearly all do, needs none of it.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
