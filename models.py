@@ -7,38 +7,65 @@ Scopes are one text with a space between each two (the form of RFC 6749 section 
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Boolean, Column, Index, Integer, Row, String, Text, UniqueConstraint, false, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
 
 from formats.times import now
 
-db = SQLAlchemy()
+UNIQUE_NAME = "api_keys_tenant_name_key"
+
+# Those of constraints are what PostgreSQL itself would choose.
+NAMES = {
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "pk": "%(table_name)s_pkey",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+db = SQLAlchemy(metadata=MetaData(naming_convention=NAMES))
 
 SCHEMA = "0002"  # the newest migration; a test holds it to migrations/versions
 
+# A number that a database gives out, in order. In SQLite only an INTEGER counts up by itself, of 64 bits as well.
+Number = BigInteger().with_variant(Integer(), "sqlite")
+# Compared byte for byte, as SQLite does, whatever the language of a PostgreSQL.
+Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
+Time = String(27).with_variant(String(27, collation="C"), "postgresql")
+
 api_keys = db.Table(
     "api_keys",
-    Column("seq", Integer, primary_key=True),  # the order of creation; AUTOINCREMENT, so never given twice
+    Column("seq", Number, primary_key=True),  # the order of creation; AUTOINCREMENT, so never given twice
     Column("id", String(36), nullable=False, unique=True),
-    Column("tenant", Text, nullable=False),
-    Column("name", Text, nullable=False),
+    Column("tenant", Bytewise, nullable=False),
+    Column("name", Bytewise, nullable=False),
     Column("role", String(5), nullable=False),
     Column("scopes", Text, nullable=False, server_default=text("''")),
     Column("description", Text, nullable=False, server_default=text("''")),
     Column("owner", Text, nullable=False),
-    Column("created_at", String(27), nullable=False),
+    Column("created_at", Time, nullable=False),
     Column("created_by_key", String(36)),  # no foreign key: it stays when the parent is gone
-    Column("expires_at", String(27)),
-    Column("last_used_at", String(27)),
+    Column("expires_at", Time),
+    Column("last_used_at", Time),
     Column("last_used_ip", String(45)),
     Column("disabled", Boolean, nullable=False, server_default=false()),
     Column("secret_hash", String(60), nullable=False),
     Column("previous_hash", String(60)),  # the secret before the last rotation,
-    Column("previous_until", String(27)),  # good until then
+    Column("previous_until", Time),  # good until then
     Column("prefix", String(10)),  # of the key's text; null: minted by a version that did not keep it, so any is good
     Column("previous_prefix", String(10)),
     Column("hint", String(4)),  # the last four characters of the key's text
     Column("disabled_by", String(10)),  # the kind of actor; null while the key is enabled
-    UniqueConstraint("tenant", "name"),
+    UniqueConstraint("tenant", "name", name=UNIQUE_NAME),
     Index("ix_api_keys_tenant_seq", "tenant", "seq"),
     sqlite_autoincrement=True,
 )
@@ -52,9 +79,9 @@ lineage = db.Table(
 
 audit_entries = db.Table(
     "audit_entries",
-    Column("id", Integer, primary_key=True),
-    Column("tenant", Text, nullable=False),
-    Column("at", String(27), nullable=False),
+    Column("id", Number, primary_key=True),
+    Column("tenant", Bytewise, nullable=False),
+    Column("at", Time, nullable=False),
     Column("action", String(20), nullable=False),
     Column("actor_kind", String(10), nullable=False),
     Column("actor_owner", Text, nullable=False),
