@@ -28,14 +28,6 @@ class StartupError(SystemExit):
     """
 
 
-class UniqueViolation(Exception):
-    """A statement broke a unique constraint of the database. `columns`: those of the constraint, as `table.column`."""
-
-    def __init__(self, columns: frozenset[str]) -> None:
-        super().__init__(", ".join(sorted(columns)))
-        self.columns = columns
-
-
 class KeyhookError(Exception):
     """Base of what a client can be told: an HTTP status, an `error_code`, a message and its details."""
 

@@ -4,17 +4,14 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, insert, select
 
 from formats.redaction import redact, redact_values
 from formats.times import now
 from identity.principal import Principal, RequestOrigin
 from keys import paging
 from models import audit_entries
-from storage.sqlite.database import Storage
-from storage.sqlite.statements import Insert
-
-_NEW_ENTRY = Insert(audit_entries, default=["id"])
+from storage.database import Storage
 
 
 def record(
@@ -38,7 +35,9 @@ def record(
         "request_id": origin.request_id,
         "details": json.dumps(redact_values(details)) if details is not None else None,
     }
-    _NEW_ENTRY.run(tx, [{**common, "key_id": key_id, "key_name": name} for key_id, name in subjects])
+    entries = [{**common, "key_id": key_id, "key_name": name} for key_id, name in subjects]
+    if entries:
+        tx.execute(insert(audit_entries), entries)
 
 
 def page(storage: Storage, tenant: str, limit: int, before: int | None) -> paging.Page:

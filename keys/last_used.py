@@ -13,7 +13,7 @@ from errors import DatabaseUnavailable
 from formats.times import now, timestamp
 from keys.bounded_cache import BoundedCache
 from models import api_keys
-from storage.sqlite.best_effort_writer import BestEffortWriter
+from storage.database import BestEffortWriter
 
 USE_INTERVAL = 60  # seconds between two writes of one key's last use
 USE_PENDING = 10_000  # keys whose use could not be written yet

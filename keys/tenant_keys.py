@@ -2,7 +2,7 @@
 
 TenantKeys is bound to a tenant when it is made, and every statement starts from `_mine` or carries the tenant, so no
 view can forget it. A change, its limits and its audit entry are one transaction: what the actor may do is read again
-inside it, under the write lock, so a key that was disabled, lowered, rotated away or deleted meanwhile changes nothing
+inside it, with the row locked, so a key that was disabled, lowered, rotated away or deleted meanwhile changes nothing
 more.
 """
 
@@ -12,13 +12,12 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, insert, select, update
 
 from errors import (
     AuthenticationFailed,
     DuplicateName,
     InsufficientPermissions,
-    UniqueViolation,
     UnknownApiKey,
     UnknownApiKeyId,
 )
@@ -29,22 +28,12 @@ from keys.limits import Limits
 from keys.lineage import family, forget, forget_all, key_ids
 from keys.paging import Page
 from keys.verification import KeyVerifier
-from models import api_keys, is_contained, lineage, status
-from storage.sqlite.connection import unique_violations
-from storage.sqlite.database import Storage
-from storage.sqlite.statements import Insert
+from models import UNIQUE_NAME, api_keys, is_contained, lineage, status
+from storage.database import Storage, UniqueViolation
 
 BATCH = 10_000  # ids in one statement: a database takes so many and not all
 
-_NEW_KEY = Insert(
-    api_keys,
-    default=[
-        *("seq", "last_used_at", "last_used_ip", "disabled", "disabled_by"),
-        *("previous_hash", "previous_until", "previous_prefix"),
-    ],
-)
-_NEW_LINK = Insert(lineage)
-_ACTING_KEY = select(api_keys).where(api_keys.c.id == bindparam("key_id"))
+_ACTING_KEY = select(api_keys).where(api_keys.c.id == bindparam("key_id")).with_for_update()
 
 
 class Minted(NamedTuple):
@@ -103,10 +92,9 @@ class TenantKeys:
             }
             if limits:
                 limits.require_within(row["scopes"].split(), row["expires_at"])
-            with _unique_name():
-                _NEW_KEY.run(tx, [row])
+            tx.execute(insert(api_keys), [row])
             if self._principal.key_id:
-                _NEW_LINK.run(tx, [{"key_id": key_id, "parent_id": self._principal.key_id}])
+                tx.execute(insert(lineage), [{"key_id": key_id, "parent_id": self._principal.key_id}])
             shown = {member: row[member] for member in ("role", "scopes", "owner", "expires_at", "created_by_key")}
             self._record(tx, "key.created", [(key_id, name)], {**shown, "scopes": row["scopes"].split()})
         return Minted(secret.text(key_id), key_id, name)
@@ -132,8 +120,7 @@ class TenantKeys:
                 limits.require_within(after["scopes"].split(), after["expires_at"])
             changed = {column: value for column, value in values.items() if before._mapping[column] != value}
             if changed:
-                with _unique_name():
-                    tx.execute(update(api_keys).where(api_keys.c.id == before.id).values(changed))
+                tx.execute(update(api_keys).where(api_keys.c.id == before.id).values(changed))
                 if changed.pop("disabled_by", None):  # a change also where the key was disabled already
                     changed["disabled"] = True
                 details = {
@@ -218,9 +205,18 @@ class TenantKeys:
 
     @contextmanager
     def _change(self) -> Iterator[tuple[Connection, Limits | None]]:
-        """A transaction, and the limits of the acting key as they are inside it; None for people, who have none."""
-        with self._storage.write() as tx:
-            yield tx, self._limits(tx)
+        """A transaction, and the limits of the acting key as they are inside it; None for people, who have none.
+
+        No other change of the tenant is made meanwhile: nobody mints with a key that is being deleted, whoever lists
+        keys overlooks none, and a cascade misses nobody. The unique constraint on the name decides.
+        """
+        try:
+            with self._storage.write(self.tenant) as tx:
+                yield tx, self._limits(tx)
+        except UniqueViolation as violation:
+            if violation.constraint == UNIQUE_NAME:
+                raise DuplicateName from None
+            raise
 
     def _limits(self, tx: Connection) -> Limits | None:
         if self._principal.kind != "api_key":
@@ -238,7 +234,7 @@ class TenantKeys:
             return itself
         roots = key_ids(key_id) if key_id is not None else itself.with_only_columns(api_keys.c.id)
         found, key = family(roots), api_keys.alias()
-        # Not from `_mine`: the index on tenants would lead through all of their keys, under the write lock.
+        # Not from `_mine`: the index on tenants would lead through all of their keys while others wait.
         mine = select(found.c.id).where(exists().where(key.c.id == found.c.id, key.c.tenant == self.tenant))
         return select(api_keys).where(api_keys.c.id.in_(mine)).order_by(api_keys.c.seq)
 
@@ -256,25 +252,14 @@ class TenantKeys:
         return row.disabled_by if stays else kind
 
     def _find(self, tx: Connection, name: str) -> Row[Any]:
-        row = tx.execute(self._mine.where(api_keys.c.name == name)).first()
+        """The row, which nobody changes until the transaction ends. Raises UnknownApiKey."""
+        row = tx.execute(self._mine.where(api_keys.c.name == name).with_for_update()).first()
         if row is None:
             raise UnknownApiKey(name)
         return row
 
     def _record(self, tx: Connection, action: str, subjects: Iterable[tuple[str, str]], details: Any) -> None:
         audit.record(tx, self._principal, self._origin, action, subjects, details)
-
-
-@contextmanager
-def _unique_name() -> Iterator[None]:
-    """The unique constraint on the name decides, and its violation is DuplicateName."""
-    try:
-        with unique_violations():
-            yield
-    except UniqueViolation as violation:
-        if "api_keys.name" in violation.columns:
-            raise DuplicateName from None
-        raise
 
 
 def _shown(column: str, value: Any) -> Any:

@@ -1,6 +1,8 @@
 """Whether a key is good: its row read now, its secret compared, its end looked at."""
 
 import uuid
+from collections import namedtuple
+from collections.abc import Callable
 from typing import Any
 
 import bcrypt
@@ -12,15 +14,13 @@ from formats.times import now
 from keys.hashing import NewSecret, SecretHasher
 from keys.last_used import LastUse
 from models import api_keys, is_expired
-from storage.sqlite.database import Storage
-from storage.sqlite.statements import CompiledSelect
+from storage.database import Storage
 
 _NOT_NEEDED = {"seq", "description", "created_by_key", "last_used_ip", "hint", "disabled_by"}
-_BY_ID = CompiledSelect(
-    select(*(column for column in api_keys.c if column.name not in _NOT_NEEDED)).where(
-        api_keys.c.id == bindparam("key_id")
-    )
+_BY_ID = select(*(column for column in api_keys.c if column.name not in _NOT_NEEDED)).where(
+    api_keys.c.id == bindparam("key_id")
 )
+_Row = namedtuple("_Row", _BY_ID.selected_columns.keys())  # type: ignore[misc]
 
 
 class KeyVerifier:
@@ -30,7 +30,7 @@ class KeyVerifier:
         self.prefix = prefix
         self.last_use = LastUse(storage.best_effort_writer())
         self.verifier = SecretHasher()
-        self._storage = storage
+        self._look_up: Callable[[str], Any] = storage.prepare(_BY_ID, _Row._make)
         self._rounds = rounds
 
     def new_secret(self) -> NewSecret:
@@ -56,7 +56,7 @@ class KeyVerifier:
         parsed = api_key.read_key(text)
         if parsed is None:
             raise surrounded(text) or AuthenticationFailed("malformed key")
-        row = self._storage.look_up(_BY_ID, parsed.id)
+        row = self._look_up(parsed.id)
         if row is None:
             raise AuthenticationFailed("unknown key", key_id=parsed.id)
         matched = self.verifier.match(parsed.secret, valid_hashes(row))

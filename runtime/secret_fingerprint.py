@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, insert, select
 from errors import DatabaseUnavailable
 from models import service_facts
 from observability.terminal import is_server, say
-from storage.sqlite.database import Storage
+from storage.database import Storage
 
 FACT = "secret_fingerprint"
 OTHER = "the secret that signs tokens is another than before: tokens made with the earlier one are refused from now on"

@@ -20,7 +20,8 @@ from models import db, is_expired
 from runtime import secret_fingerprint
 from runtime.settings import Settings
 from runtime.startup import prepared
-from storage.sqlite.database import Storage
+from storage.database import Storage
+from storage.sqlite.database import SqliteStorage
 
 MAX_CREDENTIAL = 8192  # characters
 PEOPLE = 1024  # tokens in the cache of a process,
@@ -62,19 +63,19 @@ class AppState:
         return self._holder(row, matched)
 
     def settle(self) -> None:
-        """Writes pending uses and takes the WAL into the database file. Closes nothing: requests may be under way.
+        """Writes pending uses and leaves the database whole. Closes nothing: requests may be under way.
 
-        Raises DatabaseUnavailable when the file is not the one that was opened.
+        Raises DatabaseUnavailable when the database is not the one that was opened.
         """
-        self.storage.check_file()
+        self.storage.check()
         self.keys.last_use.settle()
-        self.storage.checkpoint("TRUNCATE")
+        self.storage.settle()
 
     def tidy(self) -> None:
         """Does the same at intervals while the service runs: it waits for no lock and blocks nobody."""
         with suppress(DatabaseUnavailable):
             self.keys.last_use.flush()
-            self.storage.checkpoint("PASSIVE")
+            self.storage.tidy()
 
     def close(self) -> None:
         """Closes the database. No request may be under way."""
@@ -115,7 +116,7 @@ def state_of(app: Flask) -> AppState:
     """The state, with the database opened on the first call, which may raise StartupError. Some commands need none."""
     if EXTENSION not in app.extensions:
         with app.app_context(), prepared(app.extensions[SETTINGS]) as settings:
-            opened = AppState(settings, Storage(db.engine, settings.database))
+            opened = AppState(settings, SqliteStorage(db.engine, settings.database))
         secret_fingerprint.remember(opened.storage, settings.secret_key)
         app.extensions[EXTENSION] = opened
     return app.extensions[EXTENSION]  # type: ignore[no-any-return]

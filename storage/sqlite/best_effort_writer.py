@@ -5,10 +5,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Executable
 
+from storage.database import BestEffortWriter
 from storage.sqlite.connection import ErrorTranslation, count_change, driver, execute_raw
 
 
-class BestEffortWriter:
+class SqliteBestEffortWriter(BestEffortWriter):
     """Writes that never wait for a lock and may be lost in a power cut: a connection that does not sync its commits."""
 
     def __init__(self, engine: Engine, check_writable: Callable[[], None]) -> None:
@@ -18,7 +19,7 @@ class BestEffortWriter:
         self._connection: Connection | None = None
 
     def execute(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
-        """One transaction with the statement for each row. Raises DatabaseUnavailable, at once when locked."""
+        """In one transaction."""
         self._check_writable()
         with ErrorTranslation():
             connection = self._connection or self._open()

@@ -10,8 +10,11 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, pool
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.schema import ColumnCollectionConstraint
 
-from errors import DatabaseUnavailable, UniqueViolation
+from errors import DatabaseUnavailable
+from models import db
+from storage.database import UniqueViolation
 from storage.sqlite.write_queue import BUSY_TIMEOUT
 
 HEADER = 100  # bytes of a database file
@@ -78,11 +81,20 @@ def unique_violations() -> Iterator[None]:
     """Raises UniqueViolation for a broken unique constraint; any other error passes as it is."""
     try:
         yield
-    except (IntegrityError, sqlite3.IntegrityError) as error:
-        kind, _, columns = str(getattr(error, "orig", error)).partition(": ")
+    except IntegrityError as error:
+        kind, _, columns = str(error.orig).partition(": ")
         if kind != "UNIQUE constraint failed":
             raise
-        raise UniqueViolation(frozenset(columns.split(", "))) from error
+        raise UniqueViolation(_constraint_on(set(columns.split(", ")))) from error
+
+
+def _constraint_on(columns: set[str]) -> str:
+    """The name of a unique constraint. SQLite tells its columns alone, and that of an early release has no name."""
+    for table in db.metadata.tables.values():
+        for constraint in table.constraints:
+            if isinstance(constraint, ColumnCollectionConstraint) and set(map(str, constraint.columns)) == columns:
+                return str(constraint.name)
+    return ", ".join(sorted(columns))
 
 
 def execute_raw(connection: Connection, statement: str) -> None:

@@ -1,24 +1,34 @@
 """The SQLite file: read and written, and detected when it was replaced or overwritten.
 
-Everything here turns a failing database into `DatabaseUnavailable`; a violated constraint passes through as it is.
+SQLite has one write lock for the whole file, so the changes of all tenants come one after another.
 """
 
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, Executable, Row, text
+from sqlalchemy import Connection, Engine, Executable, Row, Select, text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from errors import DatabaseUnavailable
-from storage.sqlite.best_effort_writer import BestEffortWriter
-from storage.sqlite.connection import HEADER, MAGIC, STAMP, ErrorTranslation, count_change, driver, execute_raw
-from storage.sqlite.statements import CompiledSelect
+from storage.database import R, Storage
+from storage.sqlite.best_effort_writer import SqliteBestEffortWriter
+from storage.sqlite.connection import (
+    HEADER,
+    MAGIC,
+    STAMP,
+    ErrorTranslation,
+    count_change,
+    driver,
+    execute_raw,
+    unique_violations,
+)
 from storage.sqlite.write_queue import WriteQueue
 
 CHECKPOINT_TIMEOUT = 500  # milliseconds
@@ -33,7 +43,7 @@ def is_open_here(path: Path) -> bool:
     return any(storage.is_at(path) for storage in _open)
 
 
-class Storage:
+class SqliteStorage(Storage):
     """One database file, open for as long as the process runs. One instance a file and process."""
 
     def __init__(self, engine: Engine, path: Path) -> None:
@@ -77,30 +87,31 @@ class Storage:
         return str(path.resolve()) == self._real or (found.st_dev, found.st_ino) == self._identity[:2]
 
     def first(self, statement: Executable) -> Row[Any] | None:
-        """The first row as of now, or None. Raises DatabaseUnavailable."""
         return self._read(lambda connection, _: connection.execute(statement).first())
 
-    def look_up(self, lookup: "CompiledSelect", value: str) -> Any:
-        """The row of a CompiledSelect as of now, or None. Raises DatabaseUnavailable."""
-        values = self._read(lambda _, driver: driver.execute(lookup.text, (value,)).fetchone())
-        return values and lookup.make_row(values)
-
     def all(self, statement: Executable) -> Sequence[Row[Any]]:
-        """Every row as of now. Raises DatabaseUnavailable."""
         return self._read(lambda connection, _: connection.execute(statement).all())
 
+    def prepare(self, statement: Select[Any], make_row: Callable[[Iterable[Any]], R]) -> Callable[[str], R | None]:
+        text = str(statement.compile(dialect=sqlite.dialect()))
+
+        def look_up(value: str) -> R | None:
+            values = self._read(lambda _, driver: driver.execute(text, (value,)).fetchone())
+            return make_row(values) if values is not None else None
+
+        return look_up
+
     def ping(self) -> None:
-        """Raises DatabaseUnavailable unless a table of the database can be read."""
         self.first(_PING)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that holds SQLite's write lock from its start and is on the disk when it ends.
+    def write(self, tenant: str = "") -> Iterator[Connection]:
+        """A transaction that holds SQLite's write lock from its start.
 
         Raises DatabaseUnavailable when the turn or the lock does not come in time, the file cannot be written, or it
         was moved away or replaced before the commit was done.
         """
-        with self._queue.turn() as deadline, ErrorTranslation():
+        with self._queue.turn() as deadline, ErrorTranslation(), unique_violations():
             self.check_writable()
             connection = self._take_writer()
             try:
@@ -116,14 +127,21 @@ class Storage:
             self.check_file()
 
     def hurry(self, seconds: float) -> None:
-        """The service ends: a write that waits for its lock waits no longer than that. For a signal's handler, too."""
         self._queue.hurry(seconds)
 
-    def best_effort_writer(self) -> "BestEffortWriter":
-        """For what may be lost: see BestEffortWriter."""
-        return BestEffortWriter(self.engine, self.check_writable)
+    def best_effort_writer(self) -> SqliteBestEffortWriter:
+        return SqliteBestEffortWriter(self.engine, self.check_writable)
 
-    def checkpoint(self, mode: str) -> None:
+    def tidy(self) -> None:
+        self._checkpoint("PASSIVE")
+
+    def settle(self) -> None:
+        self._checkpoint("TRUNCATE")
+
+    def check(self) -> None:
+        self.check_file()
+
+    def _checkpoint(self, mode: str) -> None:
         """Takes the WAL into the database file. PASSIVE takes what is in nobody's way and waits for nobody; TRUNCATE
         takes all, waits for others for a moment, and leaves the WAL empty. Raises DatabaseUnavailable."""
         self.check_writable()
@@ -211,4 +229,4 @@ class Storage:
             self._writer = connection
 
 
-_open: WeakSet[Storage] = WeakSet()
+_open: WeakSet[SqliteStorage] = WeakSet()
