@@ -4,7 +4,7 @@ A time is text, as formats.times makes it.
 Scopes are one text with a space between each two (the form of RFC 6749 section 3.3).
 """
 
-from typing import Any
+from typing import NamedTuple, Protocol
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
@@ -14,7 +14,6 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    Row,
     String,
     Text,
     UniqueConstraint,
@@ -104,16 +103,67 @@ service_facts = db.Table(
 )
 
 
-def is_expired(holder: Any) -> bool:
-    """Whether a row of a key, or whatever else has an `expires_at`, has come to its end."""
-    return holder.expires_at is not None and bool(holder.expires_at <= now())
+class KeyRow(NamedTuple):
+    """A row of `api_keys`: each column, in the order of the table, with its type."""
+
+    seq: int
+    id: str
+    tenant: str
+    name: str
+    role: str
+    scopes: str
+    description: str
+    owner: str
+    created_at: str
+    created_by_key: str | None
+    expires_at: str | None
+    last_used_at: str | None
+    last_used_ip: str | None
+    disabled: bool
+    secret_hash: str
+    previous_hash: str | None
+    previous_until: str | None
+    prefix: str | None
+    previous_prefix: str | None
+    hint: str | None
+    disabled_by: str | None
 
 
-def status(row: Row[Any]) -> str:
+class CheckedKey(NamedTuple):
+    """The columns that a check reads. Each costs time on every check, so those that it does not need are not here."""
+
+    id: str
+    tenant: str
+    name: str
+    role: str
+    scopes: str
+    owner: str
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    disabled: bool
+    secret_hash: str
+    previous_hash: str | None
+    previous_until: str | None
+    prefix: str | None
+    previous_prefix: str | None
+
+
+class Expiring(Protocol):
+    @property
+    def expires_at(self) -> str | None: ...
+
+
+def is_expired(holder: Expiring) -> bool:
+    """Whether a key or a credential has come to its end."""
+    return holder.expires_at is not None and holder.expires_at <= now()
+
+
+def status(row: KeyRow | CheckedKey) -> str:
     """Of a key's row: `disabled`, else `expired`, else `active`, as of now."""
     return "disabled" if row.disabled else "expired" if is_expired(row) else "active"
 
 
-def is_contained(row: Row[Any]) -> bool:
+def is_contained(row: KeyRow) -> bool:
     """Whether a key is disabled in a way that only a person undoes: by whoever is no key themselves."""
     return bool(row.disabled) and row.disabled_by not in (None, "api_key")

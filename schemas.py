@@ -7,13 +7,14 @@ out is also the source of /openapi.json, so every field carries its own descript
 import json
 from typing import Any
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
+from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate
 
 from errors import EXAMPLE_ID
 from formats.names import MAX_NAME
 from formats.redaction import redact
 from formats.times import now
 from identity.principal import ROLES
+from keys.key_fields import KeyChanges, NewKey
 from models import status
 from web.fields import MAX_SCOPES, Flag, KeyId, Name, Scopes, StrictBoolean, StrictInteger, Text, Timestamp, WholeNumber
 
@@ -78,12 +79,21 @@ def _description() -> Text:
     return Text(validate=validate.Length(max=MAX_DESCRIPTION), metadata=shown)
 
 
+def _with_tuples(given: dict[str, Any]) -> dict[str, Any]:
+    """With tuples in the place of lists, since what is made of them does not change."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
 class CreateKey(Schema):
     name = _name(required=True)
     role = _key_role(" When left out: `write`.")
     scopes = _scopes()
     expires_at = _expires_at()
     description = _description()
+
+    @post_load
+    def make(self, given: dict[str, Any], **_: Any) -> NewKey:
+        return NewKey(**_with_tuples(given))
 
 
 class ChangeKey(Schema):
@@ -93,6 +103,10 @@ class ChangeKey(Schema):
     scopes = _scopes()
     expires_at = _expires_at()
     disabled = StrictBoolean(metadata={"description": "A disabled key is refused until it is enabled again."})
+
+    @post_load
+    def make(self, given: dict[str, Any], **_: Any) -> KeyChanges:
+        return KeyChanges(**_with_tuples(given))
 
 
 class RotateKey(Schema):

@@ -1,8 +1,10 @@
 """/v0/audit: what was done to the keys of a tenant, by whom."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint
+from sqlalchemy import Row
 
 from api.responses import with_next
 from auth import keyring, requires
@@ -19,6 +21,6 @@ bp = Blueprint("audit", __name__)
 @requires("admin")
 @takes_query(AuditPage)
 @answers(200, AuditEntry, many=True, headers=("Link",))
-def list_audit_entries(limit: int, before: int | None) -> tuple[Any, dict[str, str]]:
+def list_audit_entries(limit: int, before: int | None) -> tuple[Sequence[Row[Any]], dict[str, str]]:
     """List what was done to the tenant's keys, newest first. It outlives the keys."""
     return with_next(keyring().audit(limit, before), limit, "before")

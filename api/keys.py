@@ -9,7 +9,9 @@ from api.responses import with_location, with_next
 from auth import keyring, requires
 from errors import DuplicateName, ExpiryExceedsCreator, ScopeExceedsCreator, UnknownApiKey, UnknownApiKeyId
 from formats.names import nfc
+from keys.key_fields import KeyChanges, NewKey
 from keys.tenant_keys import Minted
+from models import KeyRow
 from schemas import (
     ChangeKey,
     CreateKey,
@@ -32,19 +34,19 @@ bp = Blueprint("keys", __name__)
 @takes_body(CreateKey)
 @answers(201, MintedKey, headers=("Location",))
 @fails(DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator)
-def create_api_key(body: dict[str, Any]) -> tuple[Minted, dict[str, str]]:
+def create_api_key(body: NewKey) -> tuple[Minted, dict[str, str]]:
     """Mint a key.
 
     The secret is in this answer and nowhere else. What is minted with a key lies within that key's own limits.
     """
-    return with_location(keyring().create(**body))
+    return with_location(keyring().create(body))
 
 
 @bp.get("/v0/api_keys")
 @requires("read")
 @takes_query(KeyPage)
 @answers(200, Key, many=True, headers=("Link",))
-def list_api_keys(limit: int, after: int) -> tuple[Any, dict[str, str]]:
+def list_api_keys(limit: int, after: int) -> tuple[Sequence[KeyRow], dict[str, str]]:
     """List keys in order of creation.
 
     Follow `Link` with rel="next" to see every key exactly once, whatever is created or deleted meanwhile.
@@ -57,7 +59,7 @@ def list_api_keys(limit: int, after: int) -> tuple[Any, dict[str, str]]:
 @takes_query(NoParameters)
 @answers(200, Key)
 @fails(UnknownApiKey)
-def get_api_key(name: str) -> Any:
+def get_api_key(name: str) -> KeyRow:
     """Show a key."""
     return keyring().get(nfc(name))
 
@@ -68,7 +70,7 @@ def get_api_key(name: str) -> Any:
 @takes_body(ChangeKey)
 @answers(200, Key)
 @fails(UnknownApiKey, DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator)
-def update_api_key(name: str, body: dict[str, Any]) -> Any:
+def update_api_key(name: str, body: KeyChanges) -> KeyRow:
     """Change a key.
 
     Only the members that are given change. With a key: both the key as it is and as it would be lie within the limits
@@ -82,7 +84,7 @@ def update_api_key(name: str, body: dict[str, Any]) -> Any:
 @takes_query(DeleteKeyById)
 @answers(204, preview=Key)
 @fails(UnknownApiKeyId)
-def delete_api_key_by_id(key_id: str, cascade: bool, dry_run: bool) -> Sequence[Any] | None:
+def delete_api_key_by_id(key_id: str, cascade: bool, dry_run: bool) -> list[KeyRow] | None:
     """Delete a key by its id, with `cascade` also all that was minted with it.
 
     A cascade reaches the offspring of a key that is gone already. With `dry_run` nothing is deleted.
@@ -98,7 +100,7 @@ def delete_api_key_by_id(key_id: str, cascade: bool, dry_run: bool) -> Sequence[
 @takes_query(DeleteKey)
 @answers(204, preview=Key)
 @fails(UnknownApiKey)
-def delete_api_key(name: str, cascade: bool, dry_run: bool) -> Sequence[Any] | None:
+def delete_api_key(name: str, cascade: bool, dry_run: bool) -> list[KeyRow] | None:
     """Delete a key, with `cascade` also all that was minted with it.
 
     With `dry_run` nothing is deleted.

@@ -19,8 +19,9 @@ from cli.table import in_words, key_table, visible
 from errors import AuthenticationFailed
 from formats.names import nfc
 from formats.times import timestamp, wire_time
+from keys.key_fields import KeyChanges
 from keys.tenant_keys import Minted, TenantKeys
-from models import status
+from models import KeyRow, status
 from runtime.state import service
 from schemas import MAX_PAGE, CreateKey, DeleteKeyById, Key, RotateKey
 
@@ -50,15 +51,17 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @click.option("--expires-in", type=Duration(), help="For ever if left out.")
 @click.option("--owner", help="The person behind it; your login name if left out.")
 @click.option("--description")
-def create(keyring: TenantKeys, owner: str | None, expires_in: timedelta | None, **given: Any) -> None:
+def create(
+    keyring: TenantKeys, owner: str | None, expires_in: timedelta | None, scopes: tuple[str, ...], **given: str | None
+) -> None:
     """Mint a key and print it: this is the only time it is shown."""
     if owner is not None:
         require_text("--owner", owner)
-    fields = {member: value for member, value in given.items() if value is not None}
-    fields["scopes"] = list(fields["scopes"])
+    fields: dict[str, str | list[str]] = {member: value for member, value in given.items() if value is not None}
+    fields["scopes"] = list(scopes)
     if expires_in is not None:
         fields["expires_at"] = timestamp(datetime.now(UTC) + in_reach(expires_in))
-    print_secret(lambda: keyring.create(owner=owner, **CreateKey().load(fields)))
+    print_secret(lambda: keyring.create(CreateKey().load(fields), owner))
 
 
 @command("list")
@@ -86,14 +89,14 @@ def rotate(keyring: TenantKeys, name: str, grace: timedelta) -> None:
 @click.argument("name")
 def disable(keyring: TenantKeys, name: str) -> None:
     """Refuse a key until it is enabled again."""
-    keyring.update(nfc(name), {"disabled": True})
+    keyring.update(nfc(name), KeyChanges(disabled=True))
 
 
 @command("enable")
 @click.argument("name")
 def enable(keyring: TenantKeys, name: str) -> None:
     """Accept a disabled key again."""
-    keyring.update(nfc(name), {"disabled": False})
+    keyring.update(nfc(name), KeyChanges(disabled=False))
 
 
 @command("delete")
@@ -155,14 +158,14 @@ def print_secret(mint: Callable[[], Minted]) -> None:
         raise click.ClickException(why) from None
 
 
-def every_row(keyring: TenantKeys) -> Iterator[Any]:
+def every_row(keyring: TenantKeys) -> Iterator[KeyRow]:
     after: int | None = 0
     while after is not None:
         rows, after = keyring.page(MAX_PAGE, after)
         yield from rows
 
 
-def _counted(rows: Sequence[Any]) -> str:
+def _counted(rows: Sequence[KeyRow]) -> str:
     return f"{len(rows)} key" if len(rows) == 1 else f"{len(rows)} keys"
 
 

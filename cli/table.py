@@ -5,9 +5,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate, takewhile
-from typing import Any
 
-from models import status
+from models import KeyRow, status
 
 SPANS = [("year", 31557600), ("month", 2629800), ("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)]
 GAP = 2  # between two columns of the table
@@ -15,7 +14,7 @@ LEAST = {"NAME": 12, "OWNER": 5}  # terminal columns: these two are cut to fit, 
 GIVES_WAY = ["OWNER", "LAST USED", "ROLE", "EXPIRES"]  # left out in this order when cutting is not enough
 
 
-def key_table(rows: Sequence[Any], width: int | None = None) -> Iterator[str]:
+def key_table(rows: Sequence[KeyRow], width: int | None = None) -> Iterator[str]:
     """Lines of at most `width` columns; by default those of the terminal, or 80 where there is none."""
     width = width or shutil.get_terminal_size((80, 24)).columns
     columns = {

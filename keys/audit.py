@@ -2,16 +2,26 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from formats.redaction import redact, redact_values
 from formats.times import now
 from identity.principal import Principal, RequestOrigin
 from keys import paging
+from keys.paging import Page
 from models import audit_entries
 from storage.database import Storage
+
+Details = dict[str, Any]  # JSON
+
+
+class Subject(NamedTuple):
+    """The key that something was done to."""
+
+    id: str
+    name: str
 
 
 def record(
@@ -19,10 +29,10 @@ def record(
     actor: Principal,
     origin: RequestOrigin,
     action: str,
-    subjects: Iterable[tuple[str, str]],
-    details: dict[str, Any] | None,
+    subjects: Iterable[Subject],
+    details: Details | None,
 ) -> None:
-    """One entry in the actor's tenant for each subject, which is the id of a key and its name."""
+    """One entry in the actor's tenant for each subject."""
     common = {
         "tenant": actor.tenant,
         "at": now(),
@@ -35,15 +45,15 @@ def record(
         "request_id": origin.request_id,
         "details": json.dumps(redact_values(details)) if details is not None else None,
     }
-    entries = [{**common, "key_id": key_id, "key_name": name} for key_id, name in subjects]
+    entries = [{**common, "key_id": key.id, "key_name": key.name} for key in subjects]
     if entries:
         tx.execute(insert(audit_entries), entries)
 
 
-def page(storage: Storage, tenant: str, limit: int, before: int | None) -> paging.Page:
+def page(storage: Storage, tenant: str, limit: int, before: int | None) -> Page[Row[Any]]:
     """The tenant's entries, newest first, from the one before the given id."""
     mine = select(audit_entries).where(audit_entries.c.tenant == tenant)
     if before is not None:
         mine = mine.where(audit_entries.c.id < before)
     rows = storage.all(mine.order_by(audit_entries.c.id.desc()).limit(limit + 1))
-    return paging.page(rows, limit, "id")
+    return paging.page(rows, limit, lambda row: int(row.id))

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, bindparam, or_, update
+from sqlalchemy import bindparam, or_, update
 
 from errors import DatabaseUnavailable
 from formats.times import now, timestamp
 from keys.bounded_cache import BoundedCache
-from models import api_keys
+from models import CheckedKey, api_keys
 from storage.database import BestEffortWriter
 
 USE_INTERVAL = 60  # seconds between two writes of one key's last use
@@ -47,7 +47,7 @@ class LastUse:
         self._busy = threading.Lock()
         self._retry_at = 0.0
 
-    def note(self, row: Row[Any], address: Callable[[], str | None]) -> None:
+    def note(self, row: CheckedKey, address: Callable[[], str | None]) -> None:
         """A key was used. `address` is asked only when the use is to be written."""
         if _is_due(row.last_used_at) and len(self._pending) < USE_PENDING and self._may_write(row):
             due = _at(time.time() - USE_INTERVAL)
@@ -84,7 +84,7 @@ class LastUse:
         self.settle()
         self._writer.close()
 
-    def _may_write(self, row: Row[Any]) -> bool:
+    def _may_write(self, row: CheckedKey) -> bool:
         """Two machines whose clocks differ would correct each other at every use: once a minute is enough."""
         if row.last_used_at is None or row.last_used_at < now():
             return True

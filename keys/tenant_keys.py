@@ -6,8 +6,9 @@ inside it, with the row locked, so a key that was disabled, lowered, rotated awa
 more.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -24,11 +25,13 @@ from errors import (
 from formats.times import now, timestamp
 from identity.principal import Principal, RequestOrigin
 from keys import audit, paging, verification
+from keys.audit import Details, Subject
+from keys.key_fields import UNSET, KeyChanges, NewKey, shown
 from keys.limits import Limits
 from keys.lineage import family, forget, forget_all, key_ids
 from keys.paging import Page
 from keys.verification import KeyVerifier
-from models import UNIQUE_NAME, api_keys, is_contained, lineage, status
+from models import UNIQUE_NAME, KeyRow, api_keys, is_contained, lineage, status
 from storage.database import Storage, UniqueViolation
 
 BATCH = 10_000  # ids in one statement: a database takes so many and not all
@@ -56,20 +59,20 @@ class TenantKeys:
     def _mine(self) -> Select[Any]:
         return select(api_keys).where(api_keys.c.tenant == self.tenant)
 
-    def page(self, limit: int, after: int) -> Page:
+    def page(self, limit: int, after: int) -> Page[KeyRow]:
         """Keys in order of creation, from the one after the cursor; the cursor needs no key to be still there."""
         rows = self._storage.all(self._mine.where(api_keys.c.seq > after).order_by(api_keys.c.seq).limit(limit + 1))
-        return paging.page(rows, limit, "seq")
+        return paging.page(_typed(rows), limit, lambda row: row.seq)
 
-    def get(self, name: str) -> Row[Any]:
+    def get(self, name: str) -> KeyRow:
         """Raises UnknownApiKey."""
         row = self._storage.first(self._mine.where(api_keys.c.name == name))
         if row is None:
             raise UnknownApiKey(name)
-        return row
+        return KeyRow._make(row)
 
-    def create(self, name: str, owner: str | None = None, **given: Any) -> Minted:
-        """Mints a key; `given` are `role, scopes, description, expires_at`, each with its default when left out.
+    def create(self, new: NewKey, owner: str | None = None) -> Minted:
+        """Mints a key, for the owner or else for that of the acting credential.
 
         Raises DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed when the acting key has
         ended meanwhile.
@@ -77,59 +80,57 @@ class TenantKeys:
         # Before the turn, since bcrypt may be set to be slow.
         key_id, secret = verification.new_id(), self._verifier.new_secret()
         with self._change() as (tx, limits):
+            expires_at = new.expires_at
+            if expires_at is UNSET:
+                expires_at = limits.expires_at if limits else None
+            if limits:
+                limits.require_within(new.scopes, expires_at)
             row = {
+                **replace(new, expires_at=expires_at).columns(),
                 "id": key_id,
                 "tenant": self.tenant,
-                "name": name,
-                "role": given.get("role", "write"),
-                "scopes": " ".join(given.get("scopes", ())),
-                "description": given.get("description", ""),
                 "owner": owner or self._principal.owner,
                 "created_at": now(),
                 "created_by_key": self._principal.key_id,
-                "expires_at": given.get("expires_at", limits.expires_at if limits else None),
                 **secret.kept(key_id),
             }
-            if limits:
-                limits.require_within(row["scopes"].split(), row["expires_at"])
             tx.execute(insert(api_keys), [row])
             if self._principal.key_id:
                 tx.execute(insert(lineage), [{"key_id": key_id, "parent_id": self._principal.key_id}])
-            shown = {member: row[member] for member in ("role", "scopes", "owner", "expires_at", "created_by_key")}
-            self._record(tx, "key.created", [(key_id, name)], {**shown, "scopes": row["scopes"].split()})
-        return Minted(secret.text(key_id), key_id, name)
+            told = ("role", "scopes", "owner", "expires_at", "created_by_key")
+            self._record(
+                tx, "key.created", [Subject(key_id, new.name)], {column: shown(column, row[column]) for column in told}
+            )
+        return Minted(secret.text(key_id), key_id, new.name)
 
-    def update(self, name: str, changes: dict[str, Any]) -> Row[Any]:
-        """Changes any of `name, description, role, scopes, expires_at, disabled`; returns the key as it is then.
+    def update(self, name: str, changes: KeyChanges) -> KeyRow:
+        """Changes a key and returns it as it is then.
 
         What a person disabled no key enables again. Raises UnknownApiKey, DuplicateName, InsufficientPermissions,
         ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
         """
-        if not changes:
+        values = changes.columns()
+        if not values:
             return self.get(name)
-        values = dict(changes)
-        if "scopes" in values:
-            values["scopes"] = " ".join(values["scopes"])
         with self._change() as (tx, limits):
             before = self._find(tx, name)
-            if "disabled" in values:
-                values["disabled_by"] = self._disabled_by(before, disabled=values["disabled"])
-            if limits and changes != {"disabled": True}:
+            if changes.disabled is not UNSET:
+                values["disabled_by"] = self._disabled_by(before, disabled=changes.disabled)
+            after = KeyRow(**before._asdict() | values)
+            if limits and not changes.only_disables:
                 _require_row_within(limits, before)
-                after = {**before._mapping, **values}
-                limits.require_within(after["scopes"].split(), after["expires_at"])
-            changed = {column: value for column, value in values.items() if before._mapping[column] != value}
+                _require_row_within(limits, after)
+            changed = {column: value for column, value in values.items() if getattr(before, column) != value}
             if changed:
                 tx.execute(update(api_keys).where(api_keys.c.id == before.id).values(changed))
                 if changed.pop("disabled_by", None):  # a change also where the key was disabled already
                     changed["disabled"] = True
                 details = {
-                    column: {"from": _shown(column, before._mapping[column]), "to": _shown(column, value)}
+                    column: {"from": shown(column, getattr(before, column)), "to": shown(column, value)}
                     for column, value in changed.items()
                 }
-                self._record(tx, "key.updated", [(before.id, values.get("name", before.name))], details)
-            row = tx.execute(self._mine.where(api_keys.c.id == before.id)).one()
-        return row
+                self._record(tx, "key.updated", [Subject(after.id, after.name)], details)
+        return after
 
     def rotate(self, name: str, grace_seconds: int = 0) -> Minted:
         """A new secret for the same key. The old one works for `grace_seconds` more; an earlier grace ends.
@@ -149,7 +150,7 @@ class TenantKeys:
                 "previous_until": until,
             }
             tx.execute(update(api_keys).where(api_keys.c.id == row.id).values(values))
-            self._record(tx, "key.rotated", [(row.id, row.name)], {"grace_seconds": grace_seconds})
+            self._record(tx, "key.rotated", [Subject(row.id, row.name)], {"grace_seconds": grace_seconds})
         return Minted(secret.text(row.id), row.id, row.name)
 
     def delete(self, name: str | None = None, *, key_id: str | None = None, cascade: bool = False) -> None:
@@ -159,7 +160,7 @@ class TenantKeys:
         Raises UnknownApiKey, AuthenticationFailed.
         """
         with self._change() as (tx, _):
-            rows = _known(tx.execute(self._doomed(name, key_id, cascade)).all(), name, key_id)
+            rows = _known(_typed(tx.execute(self._doomed(name, key_id, cascade)).all()), name, key_id)
             root = key_id or next(row.id for row in rows if row.name == name)
             if cascade:
                 below = select(family(key_ids(root)).c.id)
@@ -168,38 +169,38 @@ class TenantKeys:
             else:
                 tx.execute(delete(api_keys).where(api_keys.c.id == root))
             forget(tx, root)
-            offspring = [(row.id, row.name) for row in rows if row.id != root]
+            offspring = [Subject(row.id, row.name) for row in rows if row.id != root]
             self._record(tx, "key.deleted", offspring, {"cascade_of": root})
-            self._record(tx, "key.deleted", [(row.id, row.name) for row in rows if row.id == root], None)
+            self._record(tx, "key.deleted", [Subject(row.id, row.name) for row in rows if row.id == root], None)
 
-    def doomed(
-        self, name: str | None = None, *, key_id: str | None = None, cascade: bool = False
-    ) -> Sequence[Row[Any]]:
+    def doomed(self, name: str | None = None, *, key_id: str | None = None, cascade: bool = False) -> list[KeyRow]:
         """What `delete` would delete, in order of creation. Raises UnknownApiKey."""
-        return _known(self._storage.all(self._doomed(name, key_id, cascade)), name, key_id)
+        return _known(_typed(self._storage.all(self._doomed(name, key_id, cascade))), name, key_id)
 
     def prune(self, before: str) -> list[str]:
         """Deletes the keys that expired by that moment, disabled ones too, in one transaction; returns their names.
 
         They are looked for before the turn, so that it takes as long as what is deleted and not as all that there is.
         """
-        ids, names = [row.id for row in self.expired(before)], dict[str, str]()
+        ids, names = [key.id for key in self.expired(before)], dict[str, str]()
         with self._change() as (tx, _):
             for start in range(0, len(ids), BATCH):
                 batch = ids[start : start + BATCH]
                 ended = delete(api_keys).where(api_keys.c.id.in_(batch), api_keys.c.expires_at <= before)
                 names.update((row.id, row.name) for row in tx.execute(ended.returning(api_keys.c.id, api_keys.c.name)))
                 forget_all(tx, batch)
-            pruned = [(key_id, names[key_id]) for key_id in ids if key_id in names]
+            pruned = [Subject(key_id, names[key_id]) for key_id in ids if key_id in names]
             self._record(tx, "key.deleted", pruned, None)
-        return [name for _, name in pruned]
+        return [key.name for key in pruned]
 
-    def expired(self, before: str) -> Sequence[Row[Any]]:
-        """The id and the name of each key that `prune` would delete, in order of creation."""
+    def expired(self, before: str) -> list[Subject]:
+        """The keys that `prune` would delete, in order of creation."""
         ended = self._mine.where(api_keys.c.expires_at <= before).order_by(api_keys.c.seq)
-        return self._storage.all(ended.with_only_columns(api_keys.c.id, api_keys.c.name))
+        return [
+            Subject._make(row) for row in self._storage.all(ended.with_only_columns(api_keys.c.id, api_keys.c.name))
+        ]
 
-    def audit(self, limit: int, before: int | None) -> Page:
+    def audit(self, limit: int, before: int | None) -> Page[Row[Any]]:
         """The tenant's entries, newest first, from the one before the given id."""
         return audit.page(self._storage, self.tenant, limit, before)
 
@@ -221,7 +222,8 @@ class TenantKeys:
     def _limits(self, tx: Connection) -> Limits | None:
         if self._principal.kind != "api_key":
             return None
-        row = tx.execute(_ACTING_KEY, {"key_id": self._principal.key_id}).first()
+        found = tx.execute(_ACTING_KEY, {"key_id": self._principal.key_id}).first()
+        row = KeyRow._make(found) if found is not None else None
         if row is None or status(row) != "active" or self._principal.secret_hash not in verification.valid_hashes(row):
             raise AuthenticationFailed("the acting key ended before the change was made", key_id=self._principal.key_id)
         Principal("api_key", row.tenant, row.owner, row.role).require_role("write")
@@ -238,7 +240,7 @@ class TenantKeys:
         mine = select(found.c.id).where(exists().where(key.c.id == found.c.id, key.c.tenant == self.tenant))
         return select(api_keys).where(api_keys.c.id.in_(mine)).order_by(api_keys.c.seq)
 
-    def _disabled_by(self, row: Row[Any], *, disabled: bool) -> str | None:
+    def _disabled_by(self, row: KeyRow, *, disabled: bool) -> str | None:
         """By whom a key is disabled from now on. A person takes over from a key, and only a person undoes theirs.
 
         Raises InsufficientPermissions.
@@ -251,27 +253,26 @@ class TenantKeys:
         stays = row.disabled and (kind == "api_key" or is_contained(row))
         return row.disabled_by if stays else kind
 
-    def _find(self, tx: Connection, name: str) -> Row[Any]:
+    def _find(self, tx: Connection, name: str) -> KeyRow:
         """The row, which nobody changes until the transaction ends. Raises UnknownApiKey."""
         row = tx.execute(self._mine.where(api_keys.c.name == name).with_for_update()).first()
         if row is None:
             raise UnknownApiKey(name)
-        return row
+        return KeyRow._make(row)
 
-    def _record(self, tx: Connection, action: str, subjects: Iterable[tuple[str, str]], details: Any) -> None:
+    def _record(self, tx: Connection, action: str, subjects: Iterable[Subject], details: Details | None) -> None:
         audit.record(tx, self._principal, self._origin, action, subjects, details)
 
 
-def _shown(column: str, value: Any) -> Any:
-    """A value of the table as the wire has it."""
-    return value.split() if column == "scopes" else value
+def _typed(rows: Iterable[Row[Any]]) -> list[KeyRow]:
+    return [KeyRow._make(row) for row in rows]
 
 
-def _require_row_within(limits: Limits, row: Row[Any]) -> None:
+def _require_row_within(limits: Limits, row: KeyRow) -> None:
     limits.require_within(row.scopes.split(), row.expires_at)
 
 
-def _known(rows: Sequence[Row[Any]], name: str | None, key_id: str | None) -> Sequence[Row[Any]]:
+def _known(rows: list[KeyRow], name: str | None, key_id: str | None) -> list[KeyRow]:
     """The rows, or UnknownApiKey where there is none."""
     if rows:
         return rows

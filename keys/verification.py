@@ -1,26 +1,19 @@
 """Whether a key is good: its row read now, its secret compared, its end looked at."""
 
 import uuid
-from collections import namedtuple
-from collections.abc import Callable
-from typing import Any
 
 import bcrypt
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import bindparam, select
 
 from errors import AuthenticationFailed
 from formats import api_key
 from formats.times import now
 from keys.hashing import NewSecret, SecretHasher
 from keys.last_used import LastUse
-from models import api_keys, is_expired
+from models import CheckedKey, KeyRow, api_keys, is_expired
 from storage.database import Storage
 
-_NOT_NEEDED = {"seq", "description", "created_by_key", "last_used_ip", "hint", "disabled_by"}
-_BY_ID = select(*(column for column in api_keys.c if column.name not in _NOT_NEEDED)).where(
-    api_keys.c.id == bindparam("key_id")
-)
-_Row = namedtuple("_Row", _BY_ID.selected_columns.keys())  # type: ignore[misc]
+_BY_ID = select(*(api_keys.c[column] for column in CheckedKey._fields)).where(api_keys.c.id == bindparam("key_id"))
 
 
 class KeyVerifier:
@@ -30,7 +23,7 @@ class KeyVerifier:
         self.prefix = prefix
         self.last_use = LastUse(storage.best_effort_writer())
         self.verifier = SecretHasher()
-        self._look_up: Callable[[str], Any] = storage.prepare(_BY_ID, _Row._make)
+        self._look_up = storage.prepare(_BY_ID, CheckedKey._make)
         self._rounds = rounds
 
     def new_secret(self) -> NewSecret:
@@ -39,7 +32,7 @@ class KeyVerifier:
         hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(self._rounds)).decode()
         return NewSecret(self.prefix, secret, hashed)
 
-    def check(self, text: str) -> tuple[Row[Any], str]:
+    def check(self, text: str) -> tuple[CheckedKey, str]:
         """The row of a good key, read now, and the hash that its secret matched.
 
         Raises AuthenticationFailed; what is wrong is told only to the holder of the right secret.
@@ -51,7 +44,7 @@ class KeyVerifier:
             raise AuthenticationFailed("expired key", told="The API key has expired", key_id=row.id)
         return row, matched
 
-    def find(self, text: str) -> tuple[Row[Any], str]:
+    def find(self, text: str) -> tuple[CheckedKey, str]:
         """The same for a key that may be disabled or expired. Raises AuthenticationFailed."""
         parsed = api_key.read_key(text)
         if parsed is None:
@@ -77,20 +70,20 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def valid_hashes(row: Row[Any]) -> list[str]:
+def valid_hashes(row: KeyRow | CheckedKey) -> list[str]:
     """The hashes whose secrets are good now: the newest, and the one before it while its grace lasts."""
-    if row.previous_until is not None and row.previous_until > now():
+    if row.previous_until is not None and row.previous_until > now() and row.previous_hash is not None:
         return [row.secret_hash, row.previous_hash]
     return [row.secret_hash]
 
 
-def prefix_of(row: Row[Any], matched: str) -> str | None:
+def prefix_of(row: KeyRow | CheckedKey, matched: str) -> str | None:
     """The prefix under which a secret was minted; None when that was not kept then, so that any is good."""
-    return row.prefix if matched == row.secret_hash else row.previous_prefix  # type: ignore[no-any-return]
+    return row.prefix if matched == row.secret_hash else row.previous_prefix
 
 
-def ends_at(row: Row[Any], matched: str) -> str | None:
+def ends_at(row: KeyRow | CheckedKey, matched: str) -> str | None:
     """When a credential ends: with its key, or before that with the grace of a secret that was rotated away."""
     if matched == row.secret_hash:
-        return row.expires_at  # type: ignore[no-any-return]
-    return min(row.previous_until, row.expires_at or row.previous_until)  # type: ignore[no-any-return]
+        return row.expires_at
+    return min((end for end in (row.previous_until, row.expires_at) if end is not None), default=None)

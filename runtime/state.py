@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Any
 
 from flask import Flask, current_app
-from sqlalchemy import Row
 
 from errors import AuthenticationFailed, DatabaseUnavailable
 from formats import api_key
@@ -16,7 +15,7 @@ from keys import verification
 from keys.bounded_cache import BoundedCache, weight
 from keys.tenant_keys import TenantKeys
 from keys.verification import KeyVerifier
-from models import db, is_expired
+from models import CheckedKey, db, is_expired
 from runtime import secret_fingerprint
 from runtime.settings import Settings
 from runtime.startup import prepared
@@ -95,7 +94,7 @@ class AppState:
             raise expired_token()
         return person
 
-    def _holder(self, row: Row[Any], matched: str) -> Principal:
+    def _holder(self, row: CheckedKey, matched: str) -> Principal:
         """The holder of a key. It depends on nothing but the row that was just read, so the cache is never stale."""
         holder = self._holders.get((row, matched))
         if holder is None:
@@ -122,7 +121,7 @@ def state_of(app: Flask) -> AppState:
     return app.extensions[EXTENSION]  # type: ignore[no-any-return]
 
 
-def _principal(row: Row[Any], matched: str) -> Principal:
+def _principal(row: CheckedKey, matched: str) -> Principal:
     return Principal(
         kind="api_key",
         tenant=row.tenant,

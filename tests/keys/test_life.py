@@ -13,6 +13,7 @@ from sqlalchemy import insert
 from errors import AuthenticationFailed, InsufficientPermissions, ScopeExceedsCreator
 from formats.times import now, timestamp
 from identity.principal import RequestOrigin
+from keys.key_fields import KeyChanges, NewKey
 from keys.tenant_keys import TenantKeys
 from models import api_keys
 from tests.rows import ago, move, names
@@ -297,9 +298,9 @@ def test_nothing_of_a_family_is_left_when_all_are_gone_one_by_one(
 
 
 CHANGES: dict[str, Callable[[TenantKeys], Any]] = {
-    "create": lambda keyring: keyring.create("orphan", scopes=["a"]),
-    "update": lambda keyring: keyring.update("target", {"description": "x"}),
-    "disable": lambda keyring: keyring.update("target", {"disabled": True}),
+    "create": lambda keyring: keyring.create(NewKey(name="orphan", scopes=("a",))),
+    "update": lambda keyring: keyring.update("target", KeyChanges(description="x")),
+    "disable": lambda keyring: keyring.update("target", KeyChanges(disabled=True)),
     "rotate": lambda keyring: keyring.rotate("target"),
     "delete": lambda keyring: keyring.delete("target"),
 }

@@ -394,6 +394,11 @@ def test_a_secret_that_looks_like_something_else_is_taken_as_it_is(data_dir: Pat
     assert claims["iss"] == "keyhook"
 
 
+def test_every_column_of_a_key_has_its_type() -> None:
+    assert list(models.KeyRow._fields) == models.api_keys.c.keys()
+    assert models.CheckedKey.__annotations__.items() <= models.KeyRow.__annotations__.items()
+
+
 def test_models_and_migrations_agree(pristine: Path) -> None:
     engine = create_engine(f"sqlite:///{pristine / 'keyhook.db'}")
     with engine.connect() as connection:
