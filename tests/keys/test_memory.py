@@ -13,9 +13,10 @@ from flask.testing import FlaskClient
 from identity.principal import Principal, RequestOrigin
 from identity.tokens import make_token
 from keys.bounded_cache import BoundedCache, weight
+from keys.key_fields import NewKey
 
 MB = 1024 * 1024
-LONG_SCOPES = [f"{number:02d}{'x' * 62}" for number in range(50)]
+LONG_SCOPES = tuple(f"{number:02d}{'x' * 62}" for number in range(50))
 
 
 def weighed(entries: int, room: int) -> BoundedCache[bytes]:
@@ -84,7 +85,7 @@ def grown(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> Callable[[It
 
 def test_large_keys_fill_no_more_than_the_room(app: Flask, grown: Callable[..., int]) -> None:
     ring = app.extensions["keyhook"].keyring(Principal("cli", "default", "alice", "admin"), RequestOrigin())
-    keys = [ring.create(f"k{number}", scopes=LONG_SCOPES).api_key for number in range(1000)]
+    keys = [ring.create(NewKey(name=f"k{number}", scopes=LONG_SCOPES)).api_key for number in range(1000)]
     assert grown(keys[:400], keys[400:]) < 2 * MB
 
 
