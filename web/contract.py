@@ -38,7 +38,7 @@ View = Callable[..., Any]
 
 @dataclass
 class Contract:
-    """What a view promised; the source of its OpenAPI operation."""
+    """The promises of a view; the source of its OpenAPI operation."""
 
     access: str | None = None  # the role that a caller needs, or PUBLIC
     query: Schema | None = None
@@ -55,7 +55,7 @@ _contracts: WeakKeyDictionary[View, Contract] = WeakKeyDictionary()
 
 
 def contract_of(view: View | None) -> Contract | None:
-    """The contract of a view, also of one that a decorator of the program around wraps (`functools.wraps`); or None."""
+    """The contract of a view, or None. It is found through other decorators that use `functools.wraps`."""
     while view is not None:
         if view in _contracts:
             return _contracts[view]
@@ -64,9 +64,9 @@ def contract_of(view: View | None) -> Contract | None:
 
 
 def enter(view: View) -> Contract:
-    """The contract of this very view, to be written to: that of the view which it wraps, or a new one.
+    """The contract of this very view, to be written to: a copy of the wrapped view's contract, or a new one.
 
-    A view and what wraps it have a contract each, or the bare one would pass for its guarded self.
+    A view and its wrapper have separate contracts, or the bare view would pass for the guarded one.
     """
     if view not in _contracts:
         known = contract_of(view)
@@ -75,7 +75,7 @@ def enter(view: View) -> Contract:
 
 
 def takes_query(schema: type[Schema]) -> Callable[[View], View]:
-    """Passes the query's parameters as keywords. One that is unknown, repeated or wrong is a ValidationError."""
+    """Passes the query's parameters as keywords. An unknown, repeated or wrong one is a ValidationError."""
     loader = schema()
 
     def decorate(view: View) -> View:
@@ -133,9 +133,9 @@ def answers(
     headers: tuple[str, ...] = (),
     preview: type[Schema] | None = None,
 ) -> Callable[[View], View]:
-    """Dumps what the view returns; a view that sets headers returns `(value, headers)`.
+    """Dumps the value that the view returns; a view that sets headers returns `(value, headers)`.
 
-    With `preview` a list that the view returns is what would go, if this were no dry run: it is dumped with a 200.
+    With `preview` a list is the result of a dry run: it is dumped with a 200.
     """
     dumper = schema(many=many) if schema else None
     previewer = preview(many=True) if preview else None
@@ -164,7 +164,7 @@ def answers(
 def documents(
     status: int, schema: type[Schema], *, headers: tuple[str, ...] = (), query: type[Schema] | None = None
 ) -> Callable[[View], View]:
-    """For a view that reads its query and renders its answer by itself: the contract alone."""
+    """Enters the contract alone, for a view that reads its query and renders its answer by itself."""
 
     def decorate(view: View) -> View:
         terms = enter(view)
@@ -176,7 +176,7 @@ def documents(
 
 
 def fails(*errors: type[KeyhookError]) -> Callable[[View], View]:
-    """Names the refusals that are the view's own; those of its other decorators are known without."""
+    """Names the view's own refusals; those of its other decorators are added by themselves."""
 
     def decorate(view: View) -> View:
         enter(view).failures.extend(errors)
@@ -186,8 +186,8 @@ def fails(*errors: type[KeyhookError]) -> Callable[[View], View]:
 
 
 def mount_path() -> str:
-    """The path under which a server has mounted the application, which every address in an answer begins with; mostly
-    empty."""
+    """The path under which a server has mounted the application, mostly empty. Every address in an answer begins with
+    it."""
     return quote(request.root_path, safe="/")
 
 
@@ -202,7 +202,7 @@ def no_content() -> Response:
 
 
 def flat(messages: dict[str, Any]) -> dict[str, list[str]]:
-    """Marshmallow's messages as one list a field; those on an item of a list begin with its index."""
+    """Marshmallow's messages as one list a field; a message on a list item begins with its index."""
     return {
         name: [f"{index}: {text}" for index, texts in found.items() for text in texts]
         if isinstance(found, dict)
@@ -246,9 +246,9 @@ def read_form(schema: Schema) -> dict[str, Any]:
 
 
 def read_body() -> bytes:
-    """At most MAX_BODY bytes, however they are framed; raises PayloadTooLarge, and BadRequest for one that breaks off.
+    """The body, at most MAX_BODY bytes. Raises PayloadTooLarge, and BadRequest for a body that breaks off.
 
-    Counted here rather than by MAX_CONTENT_LENGTH, which can cut a chunked body without a word.
+    The bytes are counted here because Flask's MAX_CONTENT_LENGTH can cut a chunked body silently.
     """
     if (request.content_length or 0) > MAX_BODY:
         raise PayloadTooLarge
@@ -273,5 +273,5 @@ def _load(schema: Schema, given: dict[str, Any], refusal: type[ValidationError])
     try:
         return schema.load(given)  # type: ignore[no-any-return]
     except SchemaError as error:
-        # The names in it are the client's own words, so one of them may be a credential.
+        # Its names come from the client, so one of them may be a credential.
         raise refusal(redact_values(flat(error.messages_dict))) from None

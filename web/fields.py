@@ -1,4 +1,4 @@
-"""Types of fields that marshmallow does not have, or takes more loosely than the wire allows."""
+"""Field types that marshmallow lacks, or has less strictly than the wire contract."""
 
 import re
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Text(fields.String):
-    """A text that every database can hold: PostgreSQL's have no U+0000. A lone surrogate was refused with the body."""
+    """A text that every database can hold: PostgreSQL has no U+0000. Lone surrogates are refused with the body."""
 
     PATTERN = r"^[^\u0000]*$"  # for the document
 
@@ -42,7 +42,7 @@ class Name(fields.String):
             raise ValidationError("Must not contain a slash nor be a dot segment.")
         if name != name.strip():
             raise ValidationError("Must not begin or end with white space.")
-        if has_credential(name):  # a name is shown and logged, and whoever sends this meant another field
+        if has_credential(name):  # a name is shown and logged; the client meant another field
             raise ValidationError("Must not be a credential.")
         return name
 
@@ -63,8 +63,8 @@ class Timestamp(fields.Field[str]):
 
 
 class Scopes(fields.List):  # type: ignore[type-arg]
-    """On the way in: at most MAX_SCOPES, and of too many not each is answered for. On the way out: from the text of the
-    table, or from a sequence."""
+    """Loads at most MAX_SCOPES; a longer list gets one message, not one an item. Dumps the text of the table, or a
+    sequence."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
         if isinstance(value, list) and len(value) > MAX_SCOPES:
@@ -113,7 +113,7 @@ class StrictBoolean(fields.Boolean):
 
 
 class StrictInteger(fields.Integer):
-    """From a body: a number without a fraction, which in JSON `60.0` is too."""
+    """From a body: a number without a fraction. In JSON `60.0` is one too."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         whole = int(value) if isinstance(value, float) and value.is_integer() else value

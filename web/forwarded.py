@@ -1,7 +1,7 @@
-"""What a proxy says of the request that it asks about: from whom it comes, its method, its URI. Pure functions.
+"""The headers in which a proxy describes the original request: its client, method and URI. Pure functions.
 
-A proxy overwrites these headers, or a client writes them: nothing here may decide more than the proxy's configuration
-leaves to it.
+If the proxy does not overwrite these headers, the client writes them. So they may decide no more than the proxy's
+configuration leaves to them.
 """
 
 import ipaddress
@@ -15,16 +15,16 @@ from errors import AuthenticationFailed
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-MAX_QUERY = 16_384  # characters of an original URI's query; twice the longest credential
+MAX_QUERY = 16_384  # characters of the query of an original URI; twice the longest credential
 _NODE = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 _URIS = ("HTTP_X_FORWARDED_URI", "HTTP_X_ORIGINAL_URI")  # Caddy's and Traefik's, nginx's
 
 
 def client_address(environ: "WSGIEnvironment", proxies: int) -> str | None:
-    """The client, seen from behind so many proxies: counted from the right of `X-Forwarded-For`.
+    """The client's address behind that many proxies, counted from the right of `X-Forwarded-For`.
 
-    The left of that header is whatever the client sent. One that is shorter or holds no address there says nothing:
-    then it is the peer's address.
+    Entries further left come from the client. If the header is shorter, or holds no address there, the peer's address
+    counts.
     """
     peer: str | None = environ.get("REMOTE_ADDR")
     if proxies:
@@ -32,7 +32,7 @@ def client_address(environ: "WSGIEnvironment", proxies: int) -> str | None:
         if len(hops) >= proxies:
             with suppress(ValueError):
                 found = ipaddress.ip_address(_bare(hops[-proxies].strip()))
-                if not getattr(found, "scope_id", None):  # which may be any text
+                if not getattr(found, "scope_id", None):  # it may be any text
                     return str(getattr(found, "ipv4_mapped", None) or found)
     return peer
 
@@ -46,7 +46,7 @@ def _bare(node: str) -> str:
 
 
 def is_preflight(environ: "WSGIEnvironment") -> bool:
-    """Whether the proxy asks about a CORS preflight (the Fetch standard's), which never carries a credential."""
+    """Whether the proxy asks about a CORS preflight (Fetch standard), which never carries a credential."""
     return bool(
         environ.get("HTTP_X_FORWARDED_METHOD") == "OPTIONS"
         and environ.get("HTTP_ORIGIN")
@@ -55,9 +55,9 @@ def is_preflight(environ: "WSGIEnvironment") -> bool:
 
 
 def original_parameter(environ: "WSGIEnvironment", name: str) -> str:
-    """The credential in a query parameter of the original URI, or nothing.
+    """The credential in a query parameter of the original URI, or an empty text.
 
-    Raises AuthenticationFailed where it stands twice: which of the two another reader takes, nobody knows.
+    Raises AuthenticationFailed if the parameter stands twice, since another parser may take the other one.
     """
     for header in _URIS:
         query: str = environ.get(header, "").partition("#")[0].partition("?")[2]

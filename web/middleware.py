@@ -1,6 +1,6 @@
-"""What every response carries and every request leaves behind: its id, the security headers, one line in the log.
+"""The request id, the security headers and the line in the log of every request.
 
-A WSGI middleware rather than Flask's hooks, so that nothing the application ever answers can do without.
+A WSGI middleware rather than hooks of Flask, so that no answer of the application can escape it.
 """
 
 import logging
@@ -54,7 +54,7 @@ class Middleware:
             headers += ("X-Request-ID", info.id or ""), ("Content-Security-Policy", info.policy)
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
-        # Werkzeug would route `//healthz` as `/healthz`, whereas a proxy in front takes them for two paths.
+        # Werkzeug would route `//healthz` as `/healthz`, but to a proxy in front they are two paths.
         app = render(NotFound(), environ) if path.startswith("//") else self._app
         body = app(environ, start)
         if access.isEnabledFor(logging.INFO):
@@ -64,11 +64,11 @@ class Middleware:
 
     @cached_property
     def _write_line(self) -> Callable[[str], None]:
-        """Chosen at the first request: by then the program around has configured its logging."""
+        """The writer of lines, chosen at the first request, when the program around has configured its logging."""
         return access_writer()
 
     def _evidence(self, environ: "WSGIEnvironment", info: RequestInfo) -> str:
-        """Who it was, under which id, from where; of a refusal also which key, and last why."""
+        """The caller, the request id and the address; for a refusal also the key, and last the reason."""
         forwarded = environ.get("HTTP_X_FORWARDED_FOR", "") if self._proxies else ""
         address = _address if len(forwarded) <= MAX_REMEMBERED else _address.__wrapped__
         ip = address(environ.get("REMOTE_ADDR"), forwarded, self._proxies)
@@ -82,7 +82,7 @@ class Middleware:
 
 @lru_cache(maxsize=1024)
 def _address(peer: str | None, forwarded: str, proxies: int) -> str:
-    """The client's address as a word of the log: remembered, since to read one takes a twentieth of a check."""
+    """The client's address as a word of the log, cached because reading one takes a twentieth of a check."""
     return one_word(client_address({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": forwarded}, proxies) or "-")
 
 
@@ -91,13 +91,12 @@ def _asked(environ: "WSGIEnvironment", path: str) -> str:
 
 
 def _request_id(given: str | None) -> str:
-    """The request's own, unless it is a credential, or may be one."""
+    """The request's own id, or a new one if that is, or may be, a credential."""
     if given and _REQUEST_ID.fullmatch(given) and not _may_be_secret(given) and redact(given) == given:
         return given
     return os.urandom(16).hex()
 
 
 def _may_be_secret(text: str) -> bool:
-    """Whether the characters that open a key may stand here without the rest of it: then in capitals and small letters,
-    as hardly anybody's hash or counter is."""
+    """Whether the text may hold a key's bare secret: a long run in mixed case, as hardly any hash or counter has."""
     return any(run != run.lower() and run != run.upper() for run in _LONG_RUN.findall(text))

@@ -1,4 +1,4 @@
-"""The line of a request, made readable in one way before anything routes by it."""
+"""Repairs the request line before routing, so that everything reads it the same way."""
 
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def repair(environ: "WSGIEnvironment") -> str:
-    """Replaces what Werkzeug would fail on, or read as something else; returns the path."""
+    """Replaces bytes that Werkzeug would fail on, or misread; returns the path."""
     query = environ.get("QUERY_STRING", "")
     if not query.isascii():  # raw bytes
         environ["QUERY_STRING"] = quote(query, safe="%&=+", encoding="latin-1")
@@ -19,7 +19,7 @@ def repair(environ: "WSGIEnvironment") -> str:
 
 
 def unambiguous(path: str) -> str:
-    """Replaces bytes that are no UTF-8 by U+FFFE, which no name has; Werkzeug takes U+FFFD, which a name may have."""
+    """Replaces invalid UTF-8 with U+FFFE, which no name has; Werkzeug would use U+FFFD, which a name may have."""
     raw = path.encode("latin-1")
     try:
         raw.decode()
