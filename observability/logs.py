@@ -1,4 +1,4 @@
-"""The log: one line a record on stderr, in UTC, never with a credential."""
+"""The log: one line a record on stderr, in UTC, without credentials."""
 
 import logging
 import re
@@ -13,23 +13,23 @@ from formats.redaction import CUT, SHORTEST_LEAK, redact
 log = logging.getLogger("keyhook")
 access = logging.getLogger("keyhook.access")  # one line a request, made of `one_word` and `loggable`
 
-LONGEST = 1000  # characters of what a client sent, as one field of a line
-_READ = 20_000  # characters that are looked at for them: a credential that begins among those ends in these
+LONGEST = 1000  # characters of a text from a client in one field of a line
+_READ = 20_000  # characters that are searched for credentials: one that begins within LONGEST ends within these
 _LEGIBLE = "/:[]@!$&'()*+,;=~"  # beside letters, digits and -._
 _BROKEN_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
 
 
 def set_up(application: str) -> None:
-    """One line a record on stderr, unless the program around has configured the logger already."""
+    """Sends records to stderr, one line each, unless the program around has configured the logger already."""
     if not log.handlers and not logging.getLogger().handlers:
         log.addHandler(Terminal())
         log.propagate = False
     if log.level == logging.NOTSET:
         log.setLevel(logging.INFO)
-    # Flask's development server writes its own line for each request, with whatever stood in the path and the query,
-    # and waitress one for each that waits for a thread.
+    # Flask's development server writes its own line for each request, with its raw path and query, and waitress one for
+    # each request that waits for a thread.
     logging.getLogger("werkzeug").addFilter(_no_access_lines)
-    # All that write about a request; Flask, under the application's name, where a hook of the program around failed.
+    # All loggers that write about a request; Flask's, under the application's name, when a hook of the program fails.
     for name in (log.name, application, "werkzeug", "waitress"):
         logging.getLogger(name).addFilter(redact_record)
     access.addFilter(_mark_redacted)
@@ -39,14 +39,14 @@ def set_up(application: str) -> None:
 
 
 def access_writer() -> Callable[[str], None]:
-    """How the line of a request is written: as a record of `access`, or straight to the terminal where nobody listens
-    but that. A record takes 13 µs of a check's 45."""
+    """The function that writes the line of a request: a record of `access`, or a plain line if only the terminal
+    listens. A record would take 13 µs of a check's 45."""
     terminal = log.handlers[0] if log.handlers else None
     return terminal.line if isinstance(terminal, Terminal) and terminal.is_all() else access.info
 
 
 def one_word(text: str, encoding: str = "utf-8") -> str:
-    """The text as one field of a line, which nothing in it can pass for another: no credential, and not too long."""
+    """The text as one field of a line: no credential, no separator, and not too long."""
     if len(text) >= SHORTEST_LEAK:
         text = redact(text[:_READ])
     if not (text.isascii() and text.isprintable()) or " " in text:
@@ -55,7 +55,7 @@ def one_word(text: str, encoding: str = "utf-8") -> str:
 
 
 def loggable(text: str) -> str:
-    """The text as a part of one line of a log: no credential, nothing that could start another line."""
+    """The text as a part of one line: no credential, and no character that could start another line."""
     text = redact(text[:_READ])
     if not (text.isascii() and text.isprintable()):
         text = quote(text[: LONGEST + 1], safe=_LEGIBLE + ' %"', errors="replace")
@@ -63,15 +63,15 @@ def loggable(text: str) -> str:
 
 
 def redact_record(record: logging.LogRecord) -> bool:
-    """A filter of a logger: whichever handler takes the record, no credential is in it, nor in its trace.
+    """A filter of a logger that removes credentials from a record and its trace, for every handler.
 
-    The exception itself has them still, so it goes no further than its text.
+    The exception object still holds them, so handlers get only its text.
     """
     if getattr(record, "keyhook_redacted", False):
         return True
     try:
         message = record.getMessage()
-    except Exception:  # arguments that do not fit: logging would say so, with all of them
+    except Exception:  # arguments that do not fit: logging itself would print them all
         message = f"{record.msg} {record.args}"
     record.msg, record.args = redact(message), ()
     if record.exc_info and not record.exc_text:
@@ -84,7 +84,7 @@ def redact_record(record: logging.LogRecord) -> bool:
 
 
 class RedactingFormatter(logging.Formatter):
-    """The last line of defence: a trace, too, is written without what looks like a credential. Times are UTC."""
+    """The last line of defence: redacts records that no filter has redacted. Times are UTC."""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
         return _utc(int(record.created))
@@ -95,7 +95,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 class Terminal(logging.StreamHandler[TextIO]):
-    """Records on stderr, one line each; and the lines of requests without a record."""
+    """Writes records to stderr, one line each, and the lines of requests without a record."""
 
     FORMATTER = RedactingFormatter("%(asctime)s %(levelname)s %(message)s")
 
@@ -104,7 +104,7 @@ class Terminal(logging.StreamHandler[TextIO]):
         self.setFormatter(self.FORMATTER)
 
     def is_all(self) -> bool:
-        """Whether a record of `access` would come to nothing else than its line here."""
+        """Whether a record of `access` would have no effect but its line here."""
         if log.handlers != [self] or access.handlers or log.propagate or not access.propagate:
             return False
         return not (
@@ -116,14 +116,14 @@ class Terminal(logging.StreamHandler[TextIO]):
         try:
             self.stream.write(f"{_utc(int(time.time()))} INFO {text}\n")
             self.stream.flush()
-        except (OSError, ValueError, AttributeError):  # a full disk, a closed stream, none: no reason to refuse
+        except (OSError, ValueError, AttributeError):  # a full disk, a closed stream, none: the request goes on
             pass
         finally:
             self.release()
 
 
 def _cut(text: str) -> str:
-    """The beginning of a text that is ASCII, under a mark that is none: nobody else can have put it there."""
+    """The beginning of an ASCII text, with a mark that is not ASCII, so that no client can fake it."""
     return _BROKEN_ESCAPE.sub("", text[:LONGEST]) + CUT
 
 
@@ -133,7 +133,7 @@ def _utc(second: int) -> str:
 
 
 def _mark_redacted(record: logging.LogRecord) -> bool:
-    """The line of a request was redacted word by word: as a whole nothing edits it any more."""
+    """Marks the line of a request as redacted: its words were, and the whole is not edited again."""
     record.keyhook_redacted = True
     return True
 

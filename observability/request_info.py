@@ -1,4 +1,4 @@
-"""What is known of a request beside its answer: for the headers of the answer and for the line in the log."""
+"""Facts about a request beside its answer, for the headers of the answer and the line in the log."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,19 +12,19 @@ API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 @dataclass(slots=True)
 class RequestInfo:
-    """Made by the middleware, filled on the way, and read by the middleware again when the answer begins."""
+    """The middleware makes it, the application fills it, and the middleware reads it when the answer begins."""
 
     id: str | None = None
     who: str = "-"  # the caller, as `<kind>:<name>`
     acting_key: str | None = None  # the id of the caller's own API key
     refused_key: str | None = None  # the id of the API key that was refused
     reason: str | None = None  # why the request was refused; for the log alone
-    headers: list[tuple[str, str]] = field(default_factory=list)  # of the answer, whatever it is
+    headers: list[tuple[str, str]] = field(default_factory=list)  # of any answer
     policy: str = API_POLICY  # the Content-Security-Policy of the answer
 
 
 def request_info(environ: "WSGIEnvironment") -> RequestInfo:
-    """The one of this request; a new one where no middleware has made it, as in a test's request context."""
+    """The RequestInfo of a request; a new one if no middleware made it, as in a test's request context."""
     info: RequestInfo | None = environ.get(ENVIRON_KEY)
     if info is None:
         info = environ[ENVIRON_KEY] = RequestInfo()
