@@ -1,4 +1,4 @@
-"""/v0/audit: what was done to the keys of a tenant, by whom."""
+"""/v0/audit: every change of a tenant's keys, and its author."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,5 +22,5 @@ bp = Blueprint("audit", __name__)
 @takes_query(AuditPage)
 @answers(200, AuditEntry, many=True, headers=("Link",))
 def list_audit_entries(limit: int, before: int | None) -> tuple[Sequence[Row[Any]], dict[str, str]]:
-    """List what was done to the tenant's keys, newest first. It outlives the keys."""
+    """List the changes of the tenant's keys, newest first. They outlive the keys."""
     return with_next(keyring().audit(limit, before), limit, "before")

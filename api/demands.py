@@ -1,4 +1,4 @@
-"""What a proxy asks of the gate, in the query of /v0/auth. One word that is misspelt lets nobody in."""
+"""The demands of a proxy, in the query of /v0/auth. A misspelt demand lets nobody in."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -9,14 +9,14 @@ from formats.redaction import redact
 
 REPEATABLE = ("scope", "role", "tenant")
 ONCE = ("challenge", "preflight", "key_param")
-WORDS = {"challenge": "basic", "preflight": "pass"}  # the only value that each takes
-MAX_TOLD = 200  # characters of a name that a refusal repeats
-_SHORT = 512  # characters of a query that is remembered
-_NOT_TEXT = "\ufffd"  # what bytes that are no UTF-8 are read as
+WORDS = {"challenge": "basic", "preflight": "pass"}  # the only value of each
+MAX_TOLD = 200  # characters of a parameter's name in a refusal
+_SHORT = 512  # characters of a query that is cached
+_NOT_TEXT = "\ufffd"  # stands for bytes that are no UTF-8
 
 
 class Demands(NamedTuple):
-    """Every scope and role is needed, and one of the tenants; `key_param` is empty where the URI may bring no key."""
+    """Every scope and role is required, and one of the tenants; `key_param` is empty if the URI may hold no key."""
 
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
@@ -30,9 +30,9 @@ NONE = Demands()
 
 
 def read_demands(query: str) -> Demands:
-    """Raises UnknownDemand for a parameter that is not listed, and for a value that makes no sense.
+    """Raises UnknownDemand for an unknown parameter, and for a value that makes no sense.
 
-    A scope or a role that nobody could have is no such value: it is refused as one that is missing.
+    A scope or a role that nobody can have makes sense: the credential is refused for lacking it.
     """
     if not query:
         return NONE
@@ -55,7 +55,7 @@ def _read(query: str) -> Demands:
     )
 
 
-# A proxy asks the same thing every time. At most half a megabyte: 128 times what 512 characters can ask.
+# A proxy asks the same every time. The cache takes half a megabyte at most: 128 queries of 512 characters.
 _remembered = lru_cache(maxsize=128)(_read)
 
 

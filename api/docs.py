@@ -1,4 +1,4 @@
-"""/docs: a page to read /openapi.json by. Its files come with the requirements, so it needs no internet."""
+"""/docs: a page that shows /openapi.json. Its files come with the requirements, so it needs no internet."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ PAGE_POLICY = (
 @public
 @takes_query(NoParameters)
 def docs_page() -> Response:
-    """The one answer that is HTML. All that it loads comes from here, so its policy needs no exception."""
+    """The only answer in HTML. It loads files of this service alone, so its policy needs no exception."""
     request_info(request.environ).policy = PAGE_POLICY
     return send_file(OURS / "docs.html", "text/html")
 

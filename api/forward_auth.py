@@ -1,6 +1,6 @@
-"""/v0/auth: everything else that runs asks here whether a key is good.
+"""/v0/auth: other services and proxies ask here whether a key is good.
 
-What is asked and answered stands here, and a plain view of it. api/gate.py answers most requests before Flask does.
+This file has the questions, the answers, and a plain view. api/gate.py answers most requests before Flask does.
 """
 
 import json
@@ -38,7 +38,7 @@ bp = Blueprint("gate", __name__)
 
 PATH = "/v0/auth"
 REFUSED_METHODS = ("CONNECT", "TRACE")
-METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]  # what the Allow header lists
+METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]  # for the Allow header
 IDENTITY_HEADERS = (
     "Remote-User",
     "Remote-Groups",
@@ -53,14 +53,14 @@ Rendered = tuple[bytes, list[tuple[str, str]]]  # the body and the identity head
 
 _identity = Identity()
 _nobody: dict[str, Any] = {**dict.fromkeys(_identity.fields), "kind": "preflight", "scopes": []}
-# Answers by their principals, in at most 4 MB: 2,200 bytes for a small key, 15,000 for one of 50 long scopes.
+# Answers by principal, in at most 4 MB: 2,200 bytes for a small key, 15,000 for one of 50 long scopes.
 _answers: BoundedCache[Rendered] = BoundedCache(
     2048, 4 * 1024**2, lambda principal, rendered: weight((principal, rendered))
 )
 PREFLIGHT: Rendered = json.dumps(_nobody).encode(), [(name, "") for name in IDENTITY_HEADERS]
 
 
-@public  # it identifies by itself: only here is more read than a bearer
+@public  # it authenticates by itself: only here other credentials than a bearer count
 @documents(200, Identity, headers=IDENTITY_HEADERS, query=AuthQuery)
 @fails(AuthenticationFailed, InsufficientPermissions, InsufficientScope, TenantNotAllowed, UnknownDemand)
 @fails(DatabaseUnavailable)
@@ -68,10 +68,10 @@ def auth() -> Response:
     """Say whether a credential is good, for a reverse proxy.
 
     The credential is read from `X-API-Key` first, then from `Authorization`: as `Bearer`, `ApiKey` or `Token`, or as
-    the password of `Basic` (its user name when the password is empty). Every `scope` is needed, one of the `tenant`s,
-    and at least the `role`. Any other parameter is refused, before the credential is looked at: a misspelt demand lets
-    nobody in. The identity headers are always all there, empty where there is nothing to say, so that a proxy
-    overwrites whatever the client sent under these names.
+    the password of `Basic` (its user name if the password is empty). Every `scope` is required, one of the `tenant`s,
+    and at least the `role`. Any other parameter is refused before the credential is checked: a misspelt demand lets
+    nobody in. All identity headers are always sent, empty if they have no value, so that a proxy overwrites the
+    client's headers of these names.
     """
     body, headers = judge(service(), request.environ)
     return Response(body, headers=headers, content_type="application/json")
@@ -79,14 +79,14 @@ def auth() -> Response:
 
 @bp.record
 def _any_method(state: BlueprintSetupState) -> None:
-    """A rule without methods matches them all, those that nobody has thought of yet included."""
+    """Adds a rule without methods, which matches all methods, also unknown ones."""
     endpoint = f"{bp.name}.{auth.__name__}"
     state.app.url_map.add(Rule(PATH, endpoint=endpoint))
     state.app.view_functions[endpoint] = auth
 
 
 def judge(state: AppState, environ: "WSGIEnvironment") -> Rendered:
-    """The answer to a request whose credential is good and has all that was asked for. Raises KeyhookError."""
+    """The answer to a good credential that meets all demands. Raises KeyhookError."""
     if environ["REQUEST_METHOD"].upper() in REFUSED_METHODS:
         raise MethodNotAllowed(METHODS)
     demands = read_demands(environ.get("QUERY_STRING", ""))
@@ -99,7 +99,7 @@ def judge(state: AppState, environ: "WSGIEnvironment") -> Rendered:
 
 
 def _meet(state: AppState, environ: "WSGIEnvironment", demands: Demands) -> Rendered:
-    """Judges a credential in a preflight as well, where there is one."""
+    """Checks a credential against the demands. A preflight needs none, but one that it carries is checked."""
     credential = gate_credential(environ, demands.key_param)
     if credential is None and demands.preflight and is_preflight(environ):
         request_info(environ).who = "preflight"
@@ -115,7 +115,7 @@ def _meet(state: AppState, environ: "WSGIEnvironment", demands: Demands) -> Rend
 
 
 def _rendered(principal: Principal) -> Rendered:
-    """The answer for a principal: a function of what was just read, so remembering it serves nothing stale."""
+    """The answer for a principal. It depends on nothing else, so the cache is never stale."""
     rendered = _answers.get(principal)
     if rendered is None:
         rendered = _render(principal)
@@ -137,5 +137,5 @@ def _render(principal: Principal) -> Rendered:
 
 
 def _header_value(text: str) -> str:
-    """Percent-encoded UTF-8; spaces at either end as well, which HTTP would trim to somebody else's name."""
+    """Percent-encoded UTF-8. Spaces at either end are encoded too: HTTP would trim them to another name."""
     return re.sub(r"^ +|(?<! ) +$", lambda spaces: "%20" * len(spaces[0]), quote(text, safe=HEADER_SAFE))

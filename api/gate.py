@@ -1,9 +1,9 @@
-"""The gate in front of Flask: answers /v0/auth as a WSGI application of its own, with what api/forward_auth.py says.
+"""The gate in front of Flask: a WSGI application that answers /v0/auth by api/forward_auth.py.
 
-A proxy asks for every request of every application behind it, so this is the one route where Flask's request context,
-routing and Response are left out: in process a check takes 33 µs here and 123 µs by the plain view, where a bare Flask
-route that returns a constant takes 43 µs. `make bench` measures all three again; tests/test_gate_flask.py holds the
-answers to those of the plain view, which still answers where the program around has hooks or limits hosts.
+A proxy asks for every request of every application behind it. So this route alone skips Flask's request context,
+routing and Response: in process a check takes 33 µs here and 123 µs by the plain view; a bare Flask route that returns
+a constant takes 43 µs. `make bench` measures all three again. The plain view still answers if the program around has
+hooks or limits hosts; tests/api/test_gate_flask.py holds both to the same answers.
 """
 
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ class Gate:
         if environ.get("PATH_INFO") != forward_auth.PATH:
             return self._flask(environ, start_response)
         if self._is_extended():
-            environ.pop("HTTP_UPGRADE", None)  # a question about a handshake, which Flask would take for one
+            environ.pop("HTTP_UPGRADE", None)  # the question is about a handshake; Flask would take it for one
             return self._flask(environ, start_response)
         try:
             body, headers = forward_auth.judge(state_of(self._app), environ)
@@ -41,7 +41,7 @@ class Gate:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _is_extended(self) -> bool:
-        """Whether the program around looks at requests or answers by Flask's means, which the gate would pass by."""
+        """Whether the program around uses hooks of Flask on requests or answers, which the gate would bypass."""
         app = self._app
         return bool(
             app.before_request_funcs != {None: [require_stated_access]}

@@ -1,4 +1,4 @@
-"""/v0/introspect: what a token stands for, for resource servers (RFC 7662)."""
+"""/v0/introspect: the meaning of a token, for resource servers (RFC 7662)."""
 
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,7 @@ bp = Blueprint("introspection", __name__)
 def introspect(form: dict[str, str]) -> dict[str, Any]:
     """Say what a token stands for (RFC 7662).
 
-    `{"active": false}` is all that is said of a token that is not good, or of another tenant.
+    The answer is only `{"active": false}` for a token that is not good, or of another tenant.
     """
     try:
         return _described(service().identify(form["token"], client_address, tenant=g.principal.tenant))

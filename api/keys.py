@@ -1,4 +1,4 @@
-"""/v0/api_keys: the decorators are a view's contract, its body is one call."""
+"""/v0/api_keys. The decorators of a view are its contract, its body is one call."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +37,7 @@ bp = Blueprint("keys", __name__)
 def create_api_key(body: NewKey) -> tuple[Minted, dict[str, str]]:
     """Mint a key.
 
-    The secret is in this answer and nowhere else. What is minted with a key lies within that key's own limits.
+    The secret is in this answer and nowhere else. A key can only mint keys within its own limits.
     """
     return with_location(keyring().create(body))
 
@@ -49,7 +49,7 @@ def create_api_key(body: NewKey) -> tuple[Minted, dict[str, str]]:
 def list_api_keys(limit: int, after: int) -> tuple[Sequence[KeyRow], dict[str, str]]:
     """List keys in order of creation.
 
-    Follow `Link` with rel="next" to see every key exactly once, whatever is created or deleted meanwhile.
+    Follow `Link` with rel="next" to see every key exactly once, even if keys are created or deleted meanwhile.
     """
     return with_next(keyring().page(limit, after), limit, "after")
 
@@ -73,8 +73,8 @@ def get_api_key(name: str) -> KeyRow:
 def update_api_key(name: str, body: KeyChanges) -> KeyRow:
     """Change a key.
 
-    Only the members that are given change. With a key: both the key as it is and as it would be lie within the limits
-    of the caller's own; disabling needs only the role. What a person disabled, only a person enables again.
+    Only the given members change. A key can only change keys that lie within its own limits, before and after;
+    disabling needs only the role. Only a person can enable a key that a person disabled.
     """
     return keyring().update(nfc(name), body)
 
@@ -85,9 +85,9 @@ def update_api_key(name: str, body: KeyChanges) -> KeyRow:
 @answers(204, preview=Key)
 @fails(UnknownApiKeyId)
 def delete_api_key_by_id(key_id: str, cascade: bool, dry_run: bool) -> list[KeyRow] | None:
-    """Delete a key by its id, with `cascade` also all that was minted with it.
+    """Delete a key by its id, with `cascade` also the keys that it minted, and theirs.
 
-    A cascade reaches the offspring of a key that is gone already. With `dry_run` nothing is deleted.
+    A cascade also deletes the keys that a deleted key minted. With `dry_run` nothing is deleted.
     """
     if dry_run:
         return keyring().doomed(key_id=key_id, cascade=cascade)
@@ -101,7 +101,7 @@ def delete_api_key_by_id(key_id: str, cascade: bool, dry_run: bool) -> list[KeyR
 @answers(204, preview=Key)
 @fails(UnknownApiKey)
 def delete_api_key(name: str, cascade: bool, dry_run: bool) -> list[KeyRow] | None:
-    """Delete a key, with `cascade` also all that was minted with it.
+    """Delete a key, with `cascade` also the keys that it minted, and theirs.
 
     With `dry_run` nothing is deleted.
     """

@@ -1,7 +1,7 @@
 """/openapi.json: derived from the routes, their contracts and the schemas that run.
 
-Nothing is written twice: a decorator that checks a request is what documents it. What stands here is only what code
-cannot say: prose, and the names of tags.
+Nothing is written twice: the decorator that checks a request also documents it. Here stands only the text that no code
+can give: prose, and the names of tags.
 """
 
 import re
@@ -80,7 +80,7 @@ SECURITY_SCHEMES = {
 }
 
 _TEXT = {"type": "string"}
-# What the answers carry: a description, a schema, and whether it is always there.
+# The headers of the answers: a description, a schema, and whether the header is always there.
 HEADERS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "X-Request-ID": (
         "The request's own, if it is 1 to 128 of `[A-Za-z0-9._-]` and no credential, else a new one.",
@@ -130,9 +130,9 @@ def openapi_json() -> Response:
 
 
 def document(app: Flask) -> dict[str, Any]:
-    """The OpenAPI document of an application, without the views of the program around, which have no contract.
+    """The OpenAPI document of an application. It leaves out views of the program around, which have no contract.
 
-    Raises LookupError, ValueError or AttributeError for a route or a header that nobody has described.
+    Raises LookupError, ValueError or AttributeError for a route or a header without a description.
     """
     spec, converter = _empty()
     for rule in app.url_map.iter_rules():
@@ -149,7 +149,7 @@ def document(app: Flask) -> dict[str, Any]:
 
 
 def refusals(rule: Rule, terms: Contract) -> list[type[KeyhookError]]:
-    """How a route can fail: by its contract, and by its path, whose name may have a slash in it."""
+    """The errors of a route: those of its contract, and NotFound if its path has a name, which may hold a slash."""
     found = {*terms.failures, errors.NotFound} if rule.arguments else {*terms.failures}
     return sorted(found, key=lambda error: (error.status, error.code()))
 
@@ -162,7 +162,7 @@ def sample(error: type[KeyhookError], access: str | None = None) -> KeyhookError
 
 
 def _empty() -> "tuple[APISpec, Any]":
-    # Imported here for the sake of the start: most processes never show the document.
+    # Imported here to keep the start fast: most processes never show the document.
     from apispec import APISpec
     from apispec.ext.marshmallow import MarshmallowPlugin
 
@@ -186,15 +186,15 @@ def _empty() -> "tuple[APISpec, Any]":
 
 
 def _add_form(spec: "APISpec", form: Schema) -> None:
-    """Other members of a form are let pass; as texts, since a list would be a member given twice."""
+    """Adds a schema that allows unknown members as strings, since a list would mean a repeated member."""
     spec.components.schema(type(form).__name__, {"additionalProperties": {"type": "string"}}, schema=form)
 
 
 def _fit_property(self: Any, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
-    """What apispec does not see: the schema behind a function's value, and that what comes in and what goes out are two
-    schemas. Only a query shows defaults: of a body, generators take a member with a default for one that must be sent.
+    """Corrects a property that apispec derived from a field, and adds the schema of a function's value.
 
-    A pattern in a JSON Schema is one of ECMA 262, which has no \\Z; its $ is the end and nothing else.
+    Requests and answers have separate schemas, so `readOnly` goes. Only a query shows defaults: in a body, generators
+    take a member with a default for a required one. JSON Schema has patterns of ECMA 262, where \\Z is written as $.
     """
     ret.pop("readOnly", None)
     if ret.get("default") is None or not isinstance(field, FROM_QUERY):
@@ -211,7 +211,7 @@ def _path_parameter(converter: Any, name: str) -> dict[str, Any]:
 
 
 def _methods(rule: Rule) -> list[str]:
-    """A rule for any method is shown as a GET; HEAD comes with every GET."""
+    """The documented methods of a rule: GET for one that takes any method, and no HEAD, which comes with GET."""
     return sorted(method.lower() for method in (rule.methods or {"GET"}) - {"HEAD", "OPTIONS"})
 
 
@@ -242,7 +242,7 @@ def _operation(path: str, rule: Rule, view: View, terms: Contract) -> dict[str, 
 
 
 def _security(terms: Contract) -> list[dict[str, list[str]]]:
-    """A public view that can still refuse a credential is the gate, which reads it in more ways than one."""
+    """The ways to send a credential. A public view that can refuse one is the gate, which reads three ways."""
     if terms.access != PUBLIC:
         return [{"bearer": []}]
     return [{"api_key": []}, {"bearer": []}, {"basic": []}] if errors.AuthenticationFailed in terms.failures else []
@@ -256,7 +256,7 @@ def _by_status(samples: Iterable[KeyhookError]) -> dict[int, list[KeyhookError]]
 
 
 def _successes(terms: Contract, common: set[str]) -> dict[str, Any]:
-    """What the view answers, and for one that can be tried without effect what it answers then."""
+    """The answer of the view, and that of its dry run if it has one."""
     done: dict[str, Any] = {"description": "Done", "headers": _header_refs(common.union(terms.headers))}
     if terms.answer:
         done["content"] = {"application/json": {"schema": terms.answer}}

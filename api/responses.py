@@ -1,4 +1,4 @@
-"""What answers of several resources have: the address of a key, the next page."""
+"""Headers of several resources: the address of a key, the next page."""
 
 from collections.abc import Sequence
 from typing import TypeVar
