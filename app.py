@@ -23,9 +23,9 @@ DEFAULTS: dict[str, Any] = settings.DEFAULTS  # by variable, for a program aroun
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """The service, its files made and its schema brought up to date; for a command, only once that asks for it.
+    """Makes the service, with its files created and its schema up to date; for a command, only when it needs them.
 
-    `config` comes before the environment and the defaults, under the same names. Raises StartupError.
+    `config` overrides the environment and the defaults, under the same names. Raises StartupError.
     """
     development.refuse_debugger()
     app = Flask(__name__, static_folder=None)

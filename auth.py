@@ -1,6 +1,6 @@
-"""Who is calling: the bearer of a request becomes a Principal, or the request is refused (RFC 6750).
+"""Authentication: turns the bearer of a request into a Principal, or refuses the request (RFC 6750).
 
-`requires` states the role that a view needs, `public` that it needs none. A view that states neither answers nothing.
+`requires` states the role that a view needs, `public` that it needs none. Requests to a view that states neither fail.
 """
 
 from base64 import b64decode
@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 
 def requires(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """The view needs a bearer with at least this role; it finds them in `g.principal`."""
+    """Makes a view require a bearer with at least this role. The view finds the caller in `g.principal`."""
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @wraps(view)
@@ -51,35 +51,35 @@ def requires(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def public(view: Callable[P, R]) -> Callable[P, R]:
-    """The view needs no credential."""
+    """States that a view needs no credential."""
     enter(view).access = PUBLIC
     return view
 
 
 def require_stated_access() -> None:
-    """A hook before every request: raises LookupError for a view that states no access, whichever way it was added.
+    """A hook before every request: raises LookupError for a view that states no access, however it was added.
 
-    Flask's own view of a folder of static files can state nothing; it is public by what it is for.
+    Flask's own view for a folder of static files cannot state any; static files are public.
     """
     view = current_app.view_functions.get(request.endpoint or "")
     if view is None or getattr(view, "__func__", None) in STATIC_FILES:
-        return  # Flask answers that no such route is there
+        return  # Flask answers that there is no such route
     terms = contract_of(view)
     if terms is None or terms.access is None:
         raise LookupError(f"the view {request.endpoint} states no access")
 
 
 def bearer(environ: "WSGIEnvironment") -> str | None:
-    """The token of the Authorization header (RFC 6750 section 2.1), the scheme in any case, or None."""
+    """The bearer token of the Authorization header (RFC 6750 section 2.1), or None. The scheme may be in any case."""
     scheme, token = _authorization(environ)
     return token if scheme == "bearer" and token else None
 
 
 def gate_credential(environ: "WSGIEnvironment", key_param: str = "") -> str | None:
-    """What the gate judges: X-API-Key, else Authorization under more schemes than elsewhere, else the parameter of the
-    original URI where one is named; or None. What is empty counts as absent.
+    """The credential that the gate judges, or None: X-API-Key, else Authorization with more schemes than elsewhere,
+    else the named parameter of the original URI. An empty one counts as absent.
 
-    Raises AuthenticationFailed for a Basic that is not written as RFC 7617 has it.
+    Raises AuthenticationFailed for a malformed Basic (RFC 7617).
     """
     return (
         environ.get("HTTP_X_API_KEY", "").strip()
@@ -113,7 +113,7 @@ def _authorization(environ: "WSGIEnvironment") -> tuple[str, str]:
 
 
 def authenticate(state: AppState, environ: "WSGIEnvironment", credential: str | None) -> Principal:
-    """Notes in the request's RequestInfo who it is. Raises AuthenticationFailed."""
+    """The holder of the credential, also noted in the request's RequestInfo. Raises AuthenticationFailed."""
     if credential is None:
         scheme = environ.get("HTTP_AUTHORIZATION", "").partition(" ")[0]
         why = "another scheme" if scheme and scheme.lower() != "bearer" else "no credential"
@@ -129,11 +129,11 @@ def authenticate(state: AppState, environ: "WSGIEnvironment", credential: str | 
 
 
 def keyring() -> TenantKeys:
-    """The keys of the caller's tenant, as the caller may see and change them."""
+    """The keys of the caller's tenant, with the caller's permissions."""
     origin = RequestOrigin(client_address(), request_info(request.environ).id)
     return service().keyring(g.principal, origin)
 
 
 def client_address() -> str | None:
-    """The client of this request, seen from behind KEYHOOK_TRUSTED_PROXIES proxies."""
+    """The client's address, behind KEYHOOK_TRUSTED_PROXIES proxies."""
     return forwarded.client_address(request.environ, service().settings.trusted_proxies)

@@ -1,4 +1,4 @@
-"""Every way a request can be refused, and the one place that renders it.
+"""All errors of a request, and the one place that renders them.
 
 A view never builds an error body; it raises one of these.
 """
@@ -24,12 +24,12 @@ EXAMPLE_ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"  # of a key, wherever the AP
 class StartupError(SystemExit):
     """A setting or a file that the service refuses to start with.
 
-    A SystemExit with a text: whichever server loads the app prints that one line and ends with status 1.
+    A SystemExit with a text: any server that loads the app prints that one line and ends with status 1.
     """
 
 
 class KeyhookError(Exception):
-    """Base of what a client can be told: an HTTP status, an `error_code`, a message and its details."""
+    """Base of the errors that a client is told: an HTTP status, an `error_code`, a message and its details."""
 
     status: ClassVar[int] = 500
     message: ClassVar[str] = "The service failed to answer this request"
@@ -52,12 +52,12 @@ class KeyhookError(Exception):
 
     @property
     def reason(self) -> str | None:
-        """Why, for the log alone."""
+        """The reason, for the log alone."""
         return None
 
     @property
     def key_id(self) -> str | None:
-        """Which API key was refused, where one was; for the log alone. An id is no secret."""
+        """The id of the API key that was refused, if any; for the log alone. An id is no secret."""
         return None
 
     def note(self, info: RequestInfo) -> None:
@@ -110,10 +110,10 @@ class InvalidRequest(ValidationError):
 
 
 class AuthenticationFailed(KeyhookError):
-    """No credential or one that is not good (RFC 6750 section 3).
+    """No credential, or one that is not good (RFC 6750 section 3).
 
-    `why` goes to the log, and so does the id of a key that was refused: guesses at it, and the use of a secret that has
-    leaked, can be traced. `told` goes to the client as well, so it is set only for one who holds the right secret.
+    `why` and the id of a refused key go to the log, so that guesses and the use of a leaked secret can be traced.
+    `told` goes to the client too, so it is set only for a client with the right secret.
     """
 
     status = 401
@@ -144,16 +144,16 @@ class AuthenticationFailed(KeyhookError):
         return self._key_id
 
     def offer_basic(self) -> None:
-        """Asks for HTTP Basic (RFC 7617) as well.
+        """Asks for HTTP Basic (RFC 7617) too.
 
-        On a line of its own, since browsers read one challenge a line; and on the first, since nginx before 1.23 passes
-        on no other.
+        The challenge has a line of its own, since browsers read one challenge a line. It comes first, since nginx
+        before 1.23 forwards only the first line.
         """
         self.headers.setlist("WWW-Authenticate", [self.BASIC, self.headers["WWW-Authenticate"]])
 
 
 class Forbidden(KeyhookError):
-    """Base of what a good credential is not good enough for (RFC 6750 section 3.1)."""
+    """Base of the refusals of a good credential that is not good enough (RFC 6750 section 3.1)."""
 
     status = 403
 
@@ -162,7 +162,7 @@ class Forbidden(KeyhookError):
         self.headers["WWW-Authenticate"] = f'{AuthenticationFailed.CHALLENGE}, error="insufficient_scope"'
 
     def note(self, info: RequestInfo) -> None:
-        """The key is good, so the caller left its id; its name alone would not tell it from one of another tenant."""
+        """Also notes the id of the caller's key, since another tenant may have a key of that name."""
         super().note(info)
         info.refused_key = info.acting_key or info.refused_key
 
@@ -190,7 +190,7 @@ class InsufficientScope(Forbidden):
 
 
 class TenantNotAllowed(Forbidden):
-    """Tells the holder their own tenant; which others are good here is none of their business."""
+    """The credential is of another tenant. The holder is told their own tenant, but not the accepted ones."""
 
     message = "Credentials of this tenant are not accepted here"
 
@@ -203,7 +203,7 @@ class TenantNotAllowed(Forbidden):
 
 
 class UnknownDemand(KeyhookError):
-    """The gate was asked for what it does not know. A 403, since nginx makes a 500 of a 400."""
+    """An unknown demand at the gate. It is a 403, since nginx makes a 500 of a 400."""
 
     status = 403
     message = "The gate was asked for something that it does not know"
@@ -323,12 +323,12 @@ class DatabaseUnavailable(KeyhookError):
 
 
 def install(app: Flask) -> None:
-    """Sends every exception of the application through the one renderer."""
+    """Makes the application render every exception here."""
     app.register_error_handler(Exception, lambda error: render(error, request.environ))
 
 
 def render(error: Exception, environ: "WSGIEnvironment") -> Response:
-    """The answer to a request that was refused, or in which something failed; what is to be known goes to the log."""
+    """The answer to a request that was refused or failed; the reason goes to the log."""
     told = translate(error)
     told.note(request_info(environ))
     if isinstance(told, DatabaseUnavailable):
@@ -339,7 +339,7 @@ def render(error: Exception, environ: "WSGIEnvironment") -> Response:
 
 
 def translate(error: Exception) -> KeyhookError:
-    """The error in our own terms. A fault of ours is logged with its trace."""
+    """The error as a KeyhookError. An unexpected one is logged with its trace."""
     if isinstance(error, KeyhookError):
         return error
     if isinstance(error, HTTPException):
