@@ -47,5 +47,5 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     if not is_choosing_command():
         state.state_of(app)
         stopping.install(app)
-        first_key.say_how(app)
+        first_key.print_first_steps(app)
     return app

@@ -30,7 +30,7 @@ WITHOUT_THE_SERVER = """
 """
 
 
-def say_how(app: Flask, address: str = "") -> None:
+def print_first_steps(app: Flask, address: str = "") -> None:
     """Prints the hint, unless a key exists or the command serves nothing.
 
     `address` is the one that the service listens on. `flask run` has it in its options; other servers do not tell it.

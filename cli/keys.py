@@ -14,7 +14,7 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
-from cli.options import Duration, in_reach, operator, refusals, require_text, tenant_option
+from cli.options import Duration, errors_as_exit_status, in_reach, operator_keys, require_text, tenant_option
 from cli.table import in_words, key_table, visible
 from errors import AuthenticationFailed
 from formats.names import nfc
@@ -36,8 +36,8 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
         @tenant_option
         @wraps(function)
         def run(tenant: str, **arguments: Any) -> None:
-            with refusals():
-                function(operator(tenant), **arguments)
+            with errors_as_exit_status():
+                function(operator_keys(tenant), **arguments)
 
         return run
 

@@ -53,7 +53,7 @@ def in_reach(span: timedelta) -> timedelta:
     return span
 
 
-def operator(tenant: str) -> TenantKeys:
+def operator_keys(tenant: str) -> TenantKeys:
     """The keys of a tenant in the hands of the person at the terminal, who acts as an admin."""
     require_text("--tenant", tenant)
     return service().keyring(Principal("cli", tenant, login_name(), "admin"), RequestOrigin())
@@ -75,7 +75,7 @@ def require_text(option: str, value: str) -> None:
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
+def errors_as_exit_status() -> Iterator[None]:
     """Turns our errors into one line and exit status 1."""
     try:
         yield

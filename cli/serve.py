@@ -25,7 +25,7 @@ def serve(host: str, port: int, url_prefix: str) -> None:
     stopping.on_signal(app, server.stop)
     mount = f"/{url_prefix.strip('/')}" if url_prefix.strip("/") else ""
     address = first_key.reachable(host, server.port) + mount
-    first_key.say_how(app, address)
+    first_key.print_first_steps(app, address)
     click.echo(f"Keyhook listens on http://{address}", err=True)
     stopping.end(app, quiet=server.run())
 

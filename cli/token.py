@@ -6,7 +6,7 @@ import click
 from flask import Flask
 from flask.cli import with_appcontext
 
-from cli.options import Duration, in_reach, login_name, refusals, require_text, tenant_option
+from cli.options import Duration, errors_as_exit_status, in_reach, login_name, require_text, tenant_option
 from identity.principal import ROLES
 from identity.tokens import make_token
 from observability.terminal import say
@@ -25,7 +25,7 @@ LONG_TOKEN = timedelta(days=30)  # a longer one comes with a warning
 @with_appcontext
 def token(owner: str | None, role: str, tenant: str, expires_in: timedelta) -> None:
     """Print a JWT for a person."""
-    with refusals():
+    with errors_as_exit_status():
         for option, value in (("--owner", owner), ("--tenant", tenant)):
             if value is not None:
                 require_text(option, value)

@@ -53,7 +53,7 @@ def redact(text: str) -> str:
     if len(text) > _LONGEST:
         text = text[:_LONGEST] + CUT
     if "%" in text:
-        text = _ENCODED.sub(_legible, text)
+        text = _ENCODED.sub(_redact_encoded, text)
     text = _without_leaks(text)
     return REDACTED if "%" in text and _hides_leak(text) else text  # a credential that spans several words
 
@@ -80,7 +80,7 @@ def _without_leaks(text: str) -> str:
     return text
 
 
-def _legible(word: re.Match[str]) -> str:
+def _redact_encoded(word: re.Match[str]) -> str:
     brief = len(word[0]) < SHORTEST_LEAK and "%25" not in word[0]  # decoding never lengthens
     return REDACTED if not brief and _hides_leak(word[0]) else word[0]
 

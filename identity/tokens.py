@@ -53,8 +53,8 @@ def read_token(token: str, secret: bytes) -> Principal:
         )["signature"]
         if urlsafe_b64encode(signature).rstrip(b"=").decode() != parts[3]:
             raise AuthenticationFailed("bad token: another text of its signature")
-        _require_type(_strictly(parts[1]))
-        return _person(_strictly(parts[2]))
+        _require_type(_parse_part(parts[1]))
+        return _principal(_parse_part(parts[2]))
     except MalformedJSON:
         raise AuthenticationFailed("bad token: no strict JSON") from None
     except jwt.ExpiredSignatureError:
@@ -70,7 +70,7 @@ def expired_token() -> AuthenticationFailed:
     return AuthenticationFailed("expired token", told="The token has expired")
 
 
-def _strictly(part: str) -> dict[str, Any]:
+def _parse_part(part: str) -> dict[str, Any]:
     """Reads a part again, since the library takes the last of two equal members, and encodings other than UTF-8."""
     return parse_object(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
@@ -81,11 +81,11 @@ def _require_type(header: dict[str, Any]) -> None:
         raise AuthenticationFailed("bad token: another type")
 
 
-def _person(claims: dict[str, Any]) -> Principal:
+def _principal(claims: dict[str, Any]) -> Principal:
     sub, role, tenant = _text(claims, "sub"), _text(claims, "role"), _text({"tenant": "default", **claims}, "tenant")
     if role not in ROLES:
         raise AuthenticationFailed("bad token: unknown role")
-    expires, issued = _moment(claims, "exp"), _moment(claims, "iat")
+    expires, issued = _numeric_date(claims, "exp"), _numeric_date(claims, "iat")
     if expires <= datetime.now(UTC):
         raise expired_token()
     return Principal(
@@ -107,7 +107,7 @@ def _text(claims: dict[str, Any], claim: str) -> str:
     return value
 
 
-def _moment(claims: dict[str, Any], claim: str) -> datetime:
+def _numeric_date(claims: dict[str, Any], claim: str) -> datetime:
     """A NumericDate (RFC 7519 section 2): a number, not the text of one."""
     value = claims[claim]
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -14,19 +14,19 @@ def say_who_else(settings: Settings) -> None:
             found = path.stat()
         except OSError:  # a secret from the environment has no file
             continue
-        if why := _others(found):
+        if why := _exposure(found):
             say(f"{path} {why}")
 
 
-def _others(found: os.stat_result) -> str:
+def _exposure(found: os.stat_result) -> str:
     if found.st_uid not in (os.geteuid(), 0):
         return f"belongs to another user (id {found.st_uid}), who may read and change it"
     mode = stat.S_IMODE(found.st_mode)
     may = [word for word, bits in (("read", 0o044), ("write", 0o022)) if mode & bits]
     if not may:
         return ""
-    return f"has mode {mode:03o}: others may {' and '.join(may)} it; chmod {_own(found):03o} ends that"
+    return f"has mode {mode:03o}: others may {' and '.join(may)} it; chmod {_private_mode(found):03o} ends that"
 
 
-def _own(found: os.stat_result) -> int:
+def _private_mode(found: os.stat_result) -> int:
     return 0o700 if stat.S_ISDIR(found.st_mode) else 0o600

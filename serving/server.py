@@ -59,7 +59,7 @@ class Server:
         waitress_log = logging.getLogger("waitress")
         waitress_log.addHandler(logs.Terminal())
         waitress_log.propagate = False
-        options = Adjustments(connection_limit=_room(), url_prefix=url_prefix, **OPTIONS)
+        options = Adjustments(connection_limit=_connection_limit(), url_prefix=url_prefix, **OPTIONS)
         options.largest_body = largest_body  # for strict_http.Parser
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self._map: dict[int, Any] = {}
@@ -82,15 +82,15 @@ class Server:
     def run(self) -> bool:
         """Serves until `stop`, then answers the requests under way; returns whether all are answered."""
         while not self._ending:
-            self._turn(1.0)
+            self._poll_once(1.0)
         signalled = time.monotonic()
         self._take_no_more()
         while (waited := time.monotonic() - signalled) < PATIENCE and self._is_at_work(waited):
-            self._turn(0.02)
+            self._poll_once(0.02)
         self._dispatcher.shutdown(timeout=0.2)
         return not self._dispatcher.threads
 
-    def _turn(self, seconds: float) -> None:
+    def _poll_once(self, seconds: float) -> None:
         poll2(seconds, self._map)
         moment = time.monotonic()
         if moment >= self._look_due:
@@ -132,7 +132,7 @@ class Chore:
         pass
 
 
-def _room() -> int:
+def _connection_limit() -> int:
     """Raises the limit of open files as far as allowed, and returns how many connections fit in it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CONNECTIONS + SPARE_FILES

@@ -63,7 +63,7 @@ def as_latin_1(text: str) -> str:
 READERS: dict[str, Callable[[str], Any]] = {
     "redact": redaction.redact,
     "leaks": redaction._without_leaks,
-    "encoded words": lambda text: redaction._ENCODED.sub(redaction._legible, text),
+    "encoded words": lambda text: redaction._ENCODED.sub(redaction._redact_encoded, text),
     "an encoded word": redaction._hides_leak,
     "has_credential": redaction.has_credential,
     "surrounded_key": api_key.surrounded_key,

@@ -59,7 +59,7 @@ class Middleware:
         body = app(environ, start)
         if access.isEnabledFor(logging.INFO):
             took = (time.perf_counter() - started) * 1000
-            self._write_line(f"{_asked(environ, path)} {sent} {took:.1f}ms {self._evidence(environ, info)}")
+            self._write_line(f"{_method_and_path(environ, path)} {sent} {took:.1f}ms {self._evidence(environ, info)}")
         return body
 
     @cached_property
@@ -86,7 +86,7 @@ def _address(peer: str | None, forwarded: str, proxies: int) -> str:
     return one_word(client_address({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": forwarded}, proxies) or "-")
 
 
-def _asked(environ: "WSGIEnvironment", path: str) -> str:
+def _method_and_path(environ: "WSGIEnvironment", path: str) -> str:
     return f"{one_word(environ['REQUEST_METHOD'])} {one_word(environ.get('SCRIPT_NAME', '') + path, 'latin-1')}"
 
 

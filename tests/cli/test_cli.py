@@ -342,7 +342,7 @@ def test_the_table_fits_every_terminal(
     )
     make("日本語の鍵" * 10, "--expires-in", "1400w")
     with app.app_context():
-        lines = list(table.key_table(list(keys.every_row(options.operator("default"))), width))
+        lines = list(table.key_table(list(keys.every_row(options.operator_keys("default"))), width))
     assert max(table.cells(line) for line in lines) <= width
     assert [title in lines[0] for title in ("NAME", "STATUS")] == [True, True]
     assert ("OWNER" in lines[0]) == (width >= 61)

@@ -161,7 +161,7 @@ def test_a_key_that_was_given_more_time_meanwhile_stays(
     with app.app_context():
         from cli import options
 
-        ring = options.operator("default")
+        ring = options.operator_keys("default")
     found = ring.expired(now())
     monkeypatch.setattr(ring, "expired", lambda before: found)
     move(app, "k", expires_at="2099-01-01T00:00:00.000000Z")

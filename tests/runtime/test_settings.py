@@ -206,7 +206,7 @@ def test_a_url_of_a_server_is_not_in_the_hint(
     capfd.readouterr()
     for url in URLS[:5]:
         monkeypatch.setenv("KEYHOOK_DATABASE_URL", url.format(PASSWORD, PASSWORD))
-        first_key.say_how(app)
+        first_key.print_first_steps(app)
         said = capfd.readouterr().err
         assert "(with the same KEYHOOK_DATABASE_URL)" in said
         assert PASSWORD not in said
@@ -220,7 +220,7 @@ def test_a_secret_is_neither_in_the_hint_nor_in_a_repr(
     for name in secret:
         monkeypatch.setenv(name, LONG)
     capfd.readouterr()
-    first_key.say_how(app)
+    first_key.print_first_steps(app)
     said = capfd.readouterr().err
     assert "(with the same KEYHOOK_DATABASE_URL and KEYHOOK_SECRET_KEY)" in said
     assert LONG not in said
@@ -233,7 +233,7 @@ def test_the_hint_repeats_what_commands_need_and_nothing_else(
     for name, value in {"KEY_PREFIX": "acme", "BCRYPT_ROUNDS": "5", "TRUSTED_PROXIES": "1", "OTHER": "x"}.items():
         monkeypatch.setenv(f"KEYHOOK_{name}", value)
     capfd.readouterr()
-    first_key.say_how(app)
+    first_key.print_first_steps(app)
     said = capfd.readouterr().err
     assert "  KEYHOOK_KEY_PREFIX=acme KEYHOOK_BCRYPT_ROUNDS=5 " in said
     assert "TRUSTED" not in said
