@@ -1,4 +1,4 @@
-"""The tests: a folder for each room of the house, and three for what breaks servers or needs the programs of others."""
+"""The tests: a folder for each room, and three more for broken servers, proxies and the tools of others."""
 
 from pathlib import Path
 

@@ -17,5 +17,5 @@ def other_secret(key: str) -> str:
 
 
 def under(prefix: str, key: str) -> str:
-    """The same id and secret, written as a key with another prefix is."""
+    """The same id and secret in a key with another prefix."""
     return checksummed(f"{prefix}{key[key.index('_') : -8]}")

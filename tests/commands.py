@@ -1,4 +1,4 @@
-"""Commands that are run as a script would, and that end by themselves."""
+"""Commands as a script runs them, which end by themselves."""
 
 import os
 import re
@@ -19,7 +19,7 @@ LONG = "a-secret-of-32-bytes-for-tests-x"
 
 
 def run(command: list[str], cwd: Path = ROOT, **environment: Any) -> subprocess.CompletedProcess[str]:
-    """A command that is expected to end by itself."""
+    """Runs a command that ends by itself."""
     return subprocess.run(
         [word.format(port=free_port()) for word in command],
         cwd=cwd,
@@ -32,12 +32,12 @@ def run(command: list[str], cwd: Path = ROOT, **environment: Any) -> subprocess.
 
 
 def made(data: Path) -> str:
-    """What a command says that makes a data directory."""
+    """The line of a command that makes a data directory."""
     return f"made a new database at {data}/keyhook.db and a new secret at {data}/secret_key\n"
 
 
 def assert_refused(start: str, before: Iterable[str] = (), **environment: Any) -> None:
-    """Both servers end at once, with exactly one line on stderr, which starts so."""
+    """Both servers end at once, with exactly one line on stderr, which starts with this text."""
     commands = [[*before, *FLASK_RUN], [*before, *SERVE]]
     with ThreadPoolExecutor(len(commands)) as starts:
         for done in starts.map(lambda command: run(command, **environment), commands):

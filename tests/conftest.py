@@ -1,4 +1,4 @@
-"""Fixtures: `app, client, runner, mint` in this process, `serve` for a real server in its own."""
+"""Fixtures: `app, client, runner, mint` in this process, `serve` for a real server in its own process."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -66,7 +66,7 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture
 def call(client: FlaskClient, token: Callable[..., str]) -> Callable[..., Any]:
-    """call("POST", "/v0/api_keys", json=..., by=<credential>): a request, by an admin of `default` unless told."""
+    """call("POST", "/v0/api_keys", json=..., by=<credential>): a request, by default from an admin of `default`."""
 
     def send(method: str, path: str, by: str | None = "", headers: dict[str, str] | None = None, **kwargs: Any) -> Any:
         sent = dict(headers or {})

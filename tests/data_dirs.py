@@ -1,4 +1,4 @@
-"""What a data directory holds, and what somebody made of it while no server ran."""
+"""The content of a data directory, and changes of it while no server runs."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ def directory_in_its_place(data: Path) -> None:
 
 @contextmanager
 def read_only(directory: Path) -> Iterator[list[str]]:
-    """Takes the right to write from a directory and its files; yields what goes before a command to obey that."""
+    """Makes a directory and its files read-only; yields the prefix of a command that obeys it, as root does not."""
     modes = {path: path.stat().st_mode for path in [*directory.iterdir(), directory]}
     for path, mode in modes.items():
         path.chmod(mode & ~0o222)

@@ -1,4 +1,4 @@
-"""A key in all the shapes in which it leaks, and whether a text has some of it."""
+"""The shapes in which a key leaks, and a search for parts of it in a text."""
 
 import re
 from collections.abc import Callable
@@ -48,13 +48,13 @@ SHAPES: dict[str, Callable[[str], str]] = {
 
 
 def bared(text: str) -> str:
-    """All letters and digits, however they were wrapped and encoded."""
+    """The letters and digits of a text, without wrapping and encoding."""
     for _ in range(10):
         text = unquote(text)
     return re.sub(r"[^0-9A-Za-z]", "", text)
 
 
 def leaks(text: str, secret: str = SECRET) -> bool:
-    """Whether 12 characters in a row of the secret can be read in the text."""
+    """Whether the text shows 12 characters in a row of the secret."""
     found, secret = bared(text), bared(secret)
     return any(secret[start : start + 12] in found for start in range(len(secret) - 11))

@@ -1,4 +1,4 @@
-"""The line that the log has for each request."""
+"""The line of a request in the log."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""This machine: where the checkout is, and what is missing here."""
+"""This machine: the place of the checkout, and missing programs."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A client that sends what no library would, and sees each answer of a connection by itself."""
+"""A client that sends raw bytes, and reads each answer of a connection separately."""
 
 import re
 import socket
@@ -29,11 +29,11 @@ class Connection:
         self.socket.close()
 
     def send(self, *lines: str, body: bytes = b"") -> None:
-        """The lines of a request's head, then its body."""
+        """Sends the lines of a request's head, then its body."""
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
     def answer(self, *, head_only: bool = False) -> Answer:
-        """The next answer, an interim one as well. Raises EOFError when the server has closed instead."""
+        """The next answer, interim ones too. Raises EOFError if the server has closed instead."""
         while b"\r\n\r\n" not in self._read:
             self._receive()
         head, _, self._read = self._read.partition(b"\r\n\r\n")
@@ -48,7 +48,7 @@ class Connection:
         return Answer(int(matched[1]), headers, body)
 
     def is_closed(self) -> bool:
-        """Waits for more; True when the server closes, by whatever means, before it sends any."""
+        """Waits for the next byte; returns whether the server closed instead of sending it."""
         try:
             self._receive()
         except EOFError:

@@ -1,4 +1,4 @@
-"""The table of keys: how time passes for a row of it, and which names it has."""
+"""The table of keys: moving the dates of a row, and the names in it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from models import api_keys
 
 
 def move(app: Flask, name: str, **values: Any) -> None:
-    """Changes a row's dates: how time passes in a test."""
+    """Changes the dates of a row: so time passes in a test."""
     with app.extensions["keyhook"].storage.write() as tx:
         tx.execute(update(api_keys).where(api_keys.c.name == name).values(values))
 

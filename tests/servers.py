@@ -1,4 +1,4 @@
-"""Real servers, each a process on a port of its own."""
+"""Real servers, each a process on its own port."""
 
 import os
 import signal
@@ -66,7 +66,7 @@ class Server:
 
 
 def start_server(data_dir: Path, log: Path, command: list[str] | None = None, **environment: Any) -> Server:
-    """Starts `flask run`, or another command, and returns once it answers."""
+    """Starts `flask run`, or another command, and returns when it answers."""
     port = free_port()
     given = {name: str(value) for name, value in environment.items()}
     with log.open("ab") as output:

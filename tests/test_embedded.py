@@ -1,4 +1,4 @@
-"""Inside another program: its routes, its hooks and its logging, as Flask's users expect them to work."""
+"""Inside another program: its routes, hooks and logging work as users of Flask expect."""
 
 import errno
 import functools
@@ -245,7 +245,7 @@ def test_sessions_of_the_program_around_end_with_the_request(app: Flask, client:
 
 
 def test_a_forked_process_serves_nothing(app: Flask, call: Callable[..., Any]) -> None:
-    """SQLite's locks are not inherited, and what is written without them can be lost."""
+    """SQLite's locks are not inherited, and writes without them can be lost."""
     assert call("POST", "/v0/api_keys", json={"name": "parent"}).status_code == 201
     child = os.fork()
     if child == 0:
@@ -256,7 +256,7 @@ def test_a_forked_process_serves_nothing(app: Flask, call: Callable[..., Any]) -
 
 
 def our_terminal(monkeypatch: pytest.MonkeyPatch) -> logs.Terminal:
-    """Our own handler alone, as where nobody has configured the logger; asked for in a test, or pytest adds its own."""
+    """Our handler alone, as without configured logging. A test must ask for it, or pytest adds its own handler."""
     handler = logs.Terminal()
     monkeypatch.setattr(logs.log, "handlers", [handler])
     monkeypatch.setattr(logs.log, "propagate", False)
@@ -297,7 +297,7 @@ def test_a_trace_on_the_terminal_holds_no_credential(
 
 
 class Everything(logging.Handler):
-    """Keeps all that a handler could show of its records."""
+    """A handler that keeps every part of its records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -396,7 +396,7 @@ def test_a_log_that_cannot_be_written_refuses_nothing(
 
 
 class Full(io.StringIO):
-    """What a file on a full disk does."""
+    """A file on a full disk."""
 
     def write(self, _: str) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,4 +1,4 @@
-"""Every row of the error table, and nothing but its shape under any method or path."""
+"""Every error of the contract, and its shape under any method and path."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""What anybody may send takes time in proportion to its length, whatever it is made of."""
+"""Reading any text of a client takes linear time."""
 
 import json
 import time
@@ -115,14 +115,14 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 
 def seconds(read: Callable[[str], Any], text: str) -> float:
-    """Of this thread alone, since other programs are at work as well."""
+    """The CPU time of this thread alone, since other programs run too."""
     started = time.thread_time()
     read(text)
     return time.thread_time() - started
 
 
 def is_linear(read: Callable[[str], Any], unit: str, size: int) -> bool:
-    """Whether eight times as much takes less than 24 times as long, the best of several; quadratic would be 64."""
+    """Whether eight times the text takes less than 24 times as long, at best of several; quadratic would be 64."""
     whole, part = (unit * (length // len(unit)) + "\x01" for length in (size, size // 8))
     best = [float("inf"), float("inf")]
     for _ in range(TRIES):

@@ -1,4 +1,4 @@
-"""The README and the pages of docs/: short, with links that lead somewhere, and true of the code where they list it."""
+"""The README and the pages of docs/: short, with valid links, and with lists that agree with the code."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ MADE = {"instance"}  # by the service, where it runs in the checkout
 
 
 def prose(page: Path) -> str:
-    """Without blocks of code, in which nothing is a link or a heading."""
+    """The page without blocks of code, which hold no links or headings."""
     return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
@@ -33,7 +33,7 @@ def links(page: Path) -> list[str]:
 
 
 def column(page: str, header: str) -> str:
-    """The left column of the one table that has it under this header."""
+    """The left column of the only table with this header."""
     tables = re.findall(rf"^\| {header} \|.*\n((?:\|.*\n)+)", prose(ROOT / page), re.MULTILINE)
     assert len(tables) == 1, header
     return "".join(re.findall(r"^\|((?:[^|\\\n]|\\.)*)\|", tables[0], re.MULTILINE))
@@ -72,7 +72,7 @@ def test_every_setting_is_documented_and_no_other() -> None:
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    """Those that are written as they are: the others depend on a directory."""
+    """The plain defaults, that is; the others depend on a directory."""
     written = dict(
         re.findall(r"^\| `(KEYHOOK_\w+)` \| `([^`/]*)` \|", prose(ROOT / "docs/configuration.md"), re.MULTILINE)
     )

@@ -1,4 +1,4 @@
-"""The write lock of the database in the hands of another process."""
+"""The write lock of the database, held by another process."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ connection.execute("ROLLBACK")
 
 @contextmanager
 def write_lock(database: Path) -> Iterator[None]:
-    """Held by a process of its own; closing its stdin ends it."""
+    """Holds the lock in a separate process, which ends when its stdin closes."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:

@@ -1,4 +1,4 @@
-"""One request mints a key that is shown once and works; the other one says the name is taken."""
+"""Minting: the key is shown once and works; a second key of that name is a 409."""
 
 import json
 import re

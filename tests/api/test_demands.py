@@ -1,4 +1,4 @@
-"""What a proxy may ask of the gate, and that whatever else it asks lets nobody in."""
+"""The demands of a proxy at the gate; an unknown demand lets nobody in."""
 
 import logging
 from collections.abc import Callable
@@ -27,7 +27,7 @@ NONSENSE = [
 
 
 def refused(answer: Any) -> Any:
-    """The details of a refusal for what was asked; it says nothing about a credential."""
+    """The details of a refused demand; the refusal says nothing about a credential."""
     assert (answer.status_code, answer.json["error_code"]) == (403, "UnknownDemand")
     assert "WWW-Authenticate" not in answer.headers
     assert "Keyhook-Key-Expires" not in answer.headers

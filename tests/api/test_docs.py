@@ -56,7 +56,7 @@ def test_an_asset_is_not_sent_twice(client: FlaskClient) -> None:
 
 @dataclass
 class Visit:
-    """A page in the browser, and what it did besides showing itself."""
+    """A page in the browser, with its console and its requests."""
 
     page: Any
     server: Server
@@ -64,7 +64,7 @@ class Visit:
     requested: list[str] = field(default_factory=list)
 
     def operations(self) -> list[str]:
-        """The paths that can be seen."""
+        """The visible paths."""
         texts = self.page.locator(".opblock-summary-path").all_inner_texts()
         return [text.replace("​", "").strip() for text in texts]
 
@@ -90,7 +90,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def visit(browser: Any, serve: Callable[..., Server]) -> Iterator[Callable[..., Visit]]:
-    """visit(width=1280): the page of a live server, loaded. At the end it must have kept to its policy."""
+    """visit(width=1280): the loaded page of a live server. At the end it must have kept to its policy."""
     server = serve()
     visits: list[Visit] = []
 
@@ -145,7 +145,7 @@ def test_searching_narrows_the_operations(visit: Callable[..., Visit]) -> None:
 
 
 def documented(opened: Visit) -> int:
-    """How many operations the document has."""
+    """The number of operations in the document."""
     paths = opened.server.call("GET", "/openapi.json").json()["paths"]
     return sum(len(methods.keys() - {"parameters"}) for methods in paths.values())
 

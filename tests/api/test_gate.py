@@ -1,4 +1,4 @@
-"""/v0/auth, line by line of what it promises to a reverse proxy."""
+"""/v0/auth: every promise to a reverse proxy."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def ago(**delta: float) -> str:
 
 
 def refusal(response: Any) -> dict[str, Any]:
-    """The body of an error: three members, and nothing about who is asking in the headers."""
+    """The body of an error, with its three members. No header may tell who the caller is."""
     assert response.mimetype == "application/json"
     assert set(response.json) == {"message", "error_code", "details"}
     assert [header for header in IDENTITY if header in response.headers] == []
@@ -412,7 +412,7 @@ def test_without_a_credential_the_challenge_tells_no_error(call: Call) -> None:
 
 
 def wrong_secret(key: str) -> str:
-    """Another secret with a right checksum under the same id."""
+    """A key with the same id, another secret, and a right checksum."""
     return write_key("kh", key[3:35], "0" * 43)
 
 
@@ -459,7 +459,7 @@ def test_no_other_path_is_the_gate(call: Call, mint: Call, path: str) -> None:
 
 
 def exchange(server: Server, *lines: str, query: str = "") -> tuple[int, bytes]:
-    """The status and the body for a request that is sent as it stands."""
+    """The status and the body for a raw request."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         head = [f"GET /v0/auth{query} HTTP/1.1", "Host: x", "Connection: close", *lines, "", ""]
         connection.sendall("\r\n".join(head).encode("latin-1"))
@@ -519,7 +519,7 @@ ODD = [
 
 @pytest.mark.parametrize("headers", ODD)
 def test_a_handshake_or_an_odd_host_changes_no_answer(call: Call, mint: Call, headers: dict[str, str]) -> None:
-    """A proxy passes on the headers of the request that it asks about."""
+    """A proxy forwards the headers of the request that it asks about."""
     assert call("GET", "/v0/auth", by=mint(), headers=headers).status_code == 200
 
 

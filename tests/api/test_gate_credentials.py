@@ -1,4 +1,4 @@
-"""How a credential reaches the gate from clients that cannot send a bearer; and preflights, which bring none."""
+"""Credentials at the gate from clients that cannot send a bearer; and preflights, which carry none."""
 
 import logging
 from base64 import b64encode
@@ -26,7 +26,7 @@ Call = Callable[..., Any]
 
 @pytest.fixture
 def ask(call: Call) -> Call:
-    """ask({header: value}, "query"): the gate's answer to a request without a bearer of its own."""
+    """ask({header: value}, "query"): the gate's answer to a request without another bearer."""
     return lambda headers, query="": call("GET", f"/v0/auth?{query}", by=None, headers=headers)
 
 

@@ -1,4 +1,4 @@
-"""The gate in front of Flask against the plain view of the same route: the same answers and lines in the log."""
+"""The gate in front of Flask and the plain view of its route give the same answers and lines in the log."""
 
 import logging
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def front(app: Flask) -> Flask:
 
 @pytest.fixture
 def plain(make_app: Callable[..., Flask], data_dir: Path) -> Flask:
-    """The same service inside a program that looks at answers, so that the view gives them."""
+    """The same service inside a program with a hook on answers, so that the plain view answers."""
     app = make_app(data_dir)
     app.after_request(lambda response: response)
     return app

@@ -1,4 +1,4 @@
-"""/v0/introspect (RFC 7662): what a token stands for, and nothing at all about one that is not good."""
+"""/v0/introspect (RFC 7662): the meaning of a good token, and nothing about any other."""
 
 import sqlite3
 import threading
@@ -27,7 +27,7 @@ INACTIVE = b'{"active": false}'
 
 @pytest.fixture
 def ask(call: Call) -> Call:
-    """ask(token): the answer to an admin of `default` unless told."""
+    """ask(token): the answer, by default to an admin of the tenant `default`."""
 
     def send(token: str, by: str | None = "", **members: str) -> Any:
         return call("POST", "/v0/introspect", by=by, data={"token": token, **members})
@@ -306,7 +306,7 @@ def test_only_post_asks(call: Call, method: str) -> None:
 
 
 class Validator(IntrospectTokenValidator):  # type: ignore[misc]
-    """What Authlib asks a resource server to write."""
+    """The part that Authlib leaves to a resource server."""
 
     def __init__(self, server: Server) -> None:
         super().__init__()
@@ -326,7 +326,7 @@ class Quiet(WSGIRequestHandler):
 
 @contextmanager
 def resource_server(server: Server) -> Iterator[str]:
-    """A small application of somebody's, guarded by Authlib: its address."""
+    """The address of a small application that Authlib guards."""
     require = ResourceProtector()
     require.register_token_validator(Validator(server))
     application = Flask("photos")

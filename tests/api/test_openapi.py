@@ -1,4 +1,4 @@
-"""The document says what the service does: every refusal in it is provoked, and every route and member is in it."""
+"""The document agrees with the service: each documented refusal is provoked; each route and member is documented."""
 
 import re
 import subprocess
@@ -83,13 +83,13 @@ GOOD: dict[str, dict[str, Any]] = {
 
 
 def errors_of(schema: dict[str, Any], value: Any) -> list[str]:
-    """What is wrong with a value by a schema of the document, its references followed."""
+    """The errors of a value under a schema of the document, with references resolved."""
     whole = {**schema, "components": DOCUMENT["components"]}
     return [error.message for error in OAS31Validator(whole).iter_errors(value)]
 
 
 class Scene:
-    """Provokes each refusal on any operation that lists it, with a request that is otherwise good."""
+    """Provokes each refusal of an operation, with a request that is otherwise good."""
 
     def __init__(self, call: Callable[..., Any], mint: Callable[..., str], token: Callable[..., str]) -> None:
         self.call, self.mint, self.token = call, mint, token
@@ -163,7 +163,7 @@ def scene(call: Callable[..., Any], mint: Callable[..., str], token: Callable[..
 
 @pytest.fixture
 def gone(data_dir: Path, app: Flask) -> Callable[[], None]:
-    """gone(): the database is not where it was."""
+    """gone(): moves the database away."""
     database = data_dir / "keyhook.db"
 
     def move() -> None:
@@ -173,7 +173,7 @@ def gone(data_dir: Path, app: Flask) -> Callable[[], None]:
 
 
 def check_headers(operation: Operation, status: str, response: Any) -> None:
-    """Each header of ours that was sent is documented; each that is documented as always there was sent."""
+    """Each of our headers in the answer is documented, and each header documented as always there is in the answer."""
     documented = operation.said["responses"][status]["headers"]
     always = {name for name in documented if openapi.HEADERS[name][2]}
     ours = {name for name in dict(response.headers) if name in openapi.HEADERS}

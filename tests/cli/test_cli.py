@@ -1,4 +1,4 @@
-"""The command line, run as a script would: what it wants is alone on stdout, the exit status says how it went."""
+"""The command line as a script runs it: results alone on stdout, and an exit status."""
 
 import json
 import os
@@ -30,7 +30,7 @@ from tests.rows import ago, move
 
 @pytest.fixture
 def flask(runner: Any) -> Callable[..., Any]:
-    """flask("keys", "list"): the result, its status checked."""
+    """flask("keys", "list"): the result; the status is checked."""
 
     def run(*words: str, status: int = 0, stdin: str | bytes | None = None) -> Any:
         result = runner.invoke(args=list(words), input=stdin)
@@ -225,7 +225,7 @@ def test_a_token_is_an_admins_and_lasts_an_hour_or_what_is_told(
 
 
 def in_terminal(data_dir: Path, answer: bytes, *words: str) -> tuple[int, str]:
-    """Runs a command on a terminal of its own and types the answer."""
+    """Runs a command on its own terminal and types the answer."""
     main, side = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "flask", *words],
@@ -416,7 +416,7 @@ def test_times_in_peoples_words(span: dict[str, float], words: str) -> None:
 
 
 def redirected(data_dir: Path, redirection: str, *words: str) -> tuple[int, str]:
-    """The exit status of a command whose streams a shell has closed or led elsewhere, and its stderr."""
+    """The exit status and stderr of a command whose streams a shell has closed or redirected."""
     line = f'exec "$@" {redirection}'
     done = subprocess.run(
         ["sh", "-c", line, "sh", sys.executable, "-m", "flask", *words],

@@ -1,4 +1,4 @@
-"""`flask keys prune`: what ended long ago goes, in one transaction, and its names are free again."""
+"""`flask keys prune` deletes keys that ended long ago, in one transaction, and frees their names."""
 
 import json
 import sqlite3
@@ -17,7 +17,7 @@ from tests.rows import ago, move, names
 
 @pytest.fixture
 def prune(runner: Any) -> Callable[..., Any]:
-    """prune("30d"): its stdout, its status checked."""
+    """prune("30d"): its stdout; the status is checked."""
 
     def run(*words: str, status: int = 0) -> Any:
         result = runner.invoke(args=["keys", "prune", *(["--expired", words[0]] if words else []), *words[1:]])
@@ -29,7 +29,7 @@ def prune(runner: Any) -> Callable[..., Any]:
 
 @pytest.fixture
 def aged(app: Flask, mint: Callable[..., str]) -> None:
-    """Keys that ended so long ago as they are called, in days, and some that have not ended."""
+    """Keys that ended as many days ago as their name says, and some that have not ended."""
     for days in (31, 0, 29, 400):
         mint(f"{days} days")
         move(app, f"{days} days", expires_at=ago(days=days))
@@ -101,7 +101,7 @@ def test_the_exit_status(prune: Any, words: list[str], status: int) -> None:
 def test_a_cascade_still_reaches_past_what_was_pruned(
     app: Flask, prune: Any, call: Callable[..., Any], mint: Callable[..., str], data_dir: Path
 ) -> None:
-    """root minted b, b minted c and e, c minted d. What is pruned is forgotten only where nothing below it lives."""
+    """root minted b, b minted c and e, c minted d. A pruned key is forgotten only when no key below it lives."""
     keys = {"root": mint("root"), "other": mint("other")}
     for parent, child in (("root", "b"), ("b", "c"), ("c", "d"), ("b", "e"), ("other", "z")):
         keys[child] = mint(child, by=keys[parent])
@@ -155,7 +155,7 @@ def test_more_than_one_statement_holds_is_one_transaction_all_the_same(
 def test_a_key_that_was_given_more_time_meanwhile_stays(
     app: Flask, mint: Callable[..., str], call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was found expired; then somebody moved its end; then the change got its turn."""
+    """The key was found expired; then somebody moved its end; then the deletion ran."""
     mint("k")
     move(app, "k", expires_at=ago(days=31))
     with app.app_context():

@@ -1,4 +1,4 @@
-"""`flask restore`, and what a start finds when files that belong together were exchanged while the service was down."""
+"""`flask restore`, and starts after files that belong together were exchanged while the service was down."""
 
 import os
 import re
@@ -29,7 +29,7 @@ LIST = [sys.executable, "-m", "flask", "keys", "list"]
 
 
 def grow(data: Path, log: Path, *names: str, how: signal.Signals = signal.SIGKILL) -> None:
-    """A server mints these keys, and ends so."""
+    """Mints these keys on a server, and ends it with the signal."""
     server = start_server(data, log, SERVE)
     for name in names:
         server.mint(name)
@@ -42,13 +42,13 @@ def names(data: Path) -> set[str]:
 
 
 def put(source: Path, target: Path) -> None:
-    """As `cp` does: the file stays the same one."""
+    """Overwrites a file as `cp` does: the inode stays the same."""
     target.write_bytes(source.read_bytes())
 
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data directories of one service over time, each killed at work, and what was copied in between.
+    """Data directories of one service over time, each killed at work, and copies made in between.
 
     `early` and `late`: with their WALs. Before each: `cold` (the file alone, after an orderly end) and `backup.db`.
     """
@@ -162,7 +162,7 @@ def test_what_a_killed_service_leaves_is_taken_in(history: Path, data_dir: Path)
 
 
 def test_an_older_copy_that_its_wal_makes_whole_is_no_other(history: Path, data_dir: Path) -> None:
-    """What was copied just before a WAL began is the very file that it belongs to."""
+    """A file that was copied just before a WAL began belongs to that WAL."""
     shutil.copytree(history / "late", data_dir)
     put(history / "newest.db", data_dir / "keyhook.db")
     assert run(LIST, KEYHOOK_DATA_DIR=data_dir).returncode == 0
@@ -188,7 +188,7 @@ os._exit(0)
 
 
 def test_a_wal_that_ends_in_half_a_change_is_taken_in_up_to_there(history: Path, data_dir: Path) -> None:
-    """Cut anywhere, and with what an earlier change left behind the end."""
+    """The WAL is cut anywhere, also with remains of an earlier change after its end."""
     wal = (history / "late" / "keyhook.db-wal").read_bytes()
     remains = (history / "early" / "keyhook.db-wal").read_bytes()
     for length in [20, 32, 40, 56, 2000, 4152, 4200, len(wal) // 2, len(wal) - 1]:
@@ -219,7 +219,7 @@ def settings_of(data: Path) -> Any:
 
 @pytest.fixture
 def late(history: Path, data_dir: Path) -> Path:
-    """A killed service's data directory, a key of which is in the WAL alone."""
+    """The data directory of a killed service, with one key in the WAL alone."""
     shutil.copytree(history / "late", data_dir)
     return data_dir
 
@@ -267,7 +267,7 @@ def test_restore_through_a_link(history: Path, late: Path, tmp_path: Path) -> No
 
 
 def test_a_restored_copy_is_a_database_of_its_own(history: Path, late: Path, tmp_path: Path) -> None:
-    """The same FILE, restored twice and put over by hand then: its WAL belongs to another life of it."""
+    """The same FILE, restored twice and then overwritten by hand: the WAL belongs to an earlier copy of it."""
     run([*RESTORE, str(history / "backup.db")], KEYHOOK_DATA_DIR=late)
     grow(late, tmp_path / "log", "x")
     put(history / "backup.db", late / "keyhook.db")
@@ -275,7 +275,7 @@ def test_a_restored_copy_is_a_database_of_its_own(history: Path, late: Path, tmp
 
 
 def damaged(data: Path) -> None:
-    """An index without its entries."""
+    """A database with an index that lacks its entries."""
     sqlite_file(
         data / "keyhook.db",
         "PRAGMA writable_schema = ON",
@@ -359,7 +359,7 @@ def test_restore_is_refused_beside_a_running_service(
 
 @pytest.fixture
 def holder(late: Path) -> Iterator[None]:
-    """Another command that has the database open."""
+    """Another process that has the database open."""
     script = "import time; from app import create_app; app = create_app(); print('open', flush=True); input()"
     process = subprocess.Popen(
         [sys.executable, "-c", script],
@@ -397,7 +397,7 @@ def test_restore_where_nothing_can_be_written(history: Path, late: Path) -> None
 
 
 def restore_until(stop: int, file: Path, data: Path) -> bool:
-    """Restores in a process of its own, which kills itself when it is about to touch a file for the n-th time."""
+    """Restores in a separate process, which kills itself just before its n-th change of a file."""
     child = os.fork()
     if child == 0:
         left = stop

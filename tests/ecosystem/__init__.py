@@ -1,1 +1,1 @@
-"""The tools of others: a browser, generators, an environment of its own."""
+"""The tools of others: a browser, generators, a fresh environment."""

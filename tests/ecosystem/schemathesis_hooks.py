@@ -1,7 +1,7 @@
-"""What a JSON Schema cannot say about this service, said to Schemathesis, which loads this file by itself.
+"""Tells Schemathesis the rules that JSON Schema cannot express. Schemathesis loads this file by itself.
 
-The format of a name is not registered with it: whatever it was told to generate it would then hold every text to be
-wrong in, and with that the whole body, so that each valid one counted as accepted by mistake.
+The format of a name is not registered: Schemathesis would then take every text for an invalid name, and count each
+accepted body as a mistake.
 """
 
 import os
@@ -18,9 +18,10 @@ FUTURE = "2099-01-01T00:00:00Z"
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
-    """A name is printable, what ends must end later, a key that was renamed is not lost, an empty X-API-Key is none.
+    """Makes a request fit the rules: names are printable, ends lie in the future, X-API-Key is not empty.
 
-    An id is that of a key, and after a dry run a key is still there.
+    An id is that of a new key. A stateful test renames no key and makes no dry run, so that it can predict the next
+    answer.
     """
     positive = case.meta and case.meta.generation.mode.is_positive
     stateful = case.meta and case.meta.phase.name == "stateful"
@@ -48,7 +49,7 @@ def mint(url: str) -> str:
 
 
 def is_name(text: str) -> bool:
-    """What the `key-name` of the document says beyond its pattern and length."""
+    """Checks the rules of the format `key-name` beyond its pattern and length."""
     return text.isprintable() and text.strip() == text and unicodedata.is_normalized("NFC", text)
 
 

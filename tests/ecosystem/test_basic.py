@@ -1,4 +1,4 @@
-"""Basic as real clients take it: a browser, which answers a challenge that it sees, and nginx, which hands one on."""
+"""Basic in real clients: a browser, which answers a challenge, and nginx, which forwards one."""
 
 import shutil
 import socket

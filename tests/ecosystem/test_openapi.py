@@ -1,4 +1,4 @@
-"""The document in the hands of others: a fuzzer, and generators of clients, against the running service."""
+"""The document in the tools of others: a fuzzer and generators of clients, against the running service."""
 
 import os
 import shutil
@@ -50,7 +50,7 @@ assert list_api_keys.sync(client=admin) == []
 
 
 def run(command: list[Any], cwd: Path, timeout: float = 120, **environment: str) -> str:
-    """What the program wrote; it must end with status 0."""
+    """The output of a program, which must end with status 0."""
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         [str(word) for word in command],

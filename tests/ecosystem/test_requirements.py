@@ -1,4 +1,4 @@
-"""The service with what requirements.txt names and nothing else: not one package of the development environment."""
+"""The service with the packages of requirements.txt alone, and none of the development environment."""
 
 import subprocess
 import sys

@@ -27,7 +27,7 @@ GARBAGE = b"this is no database\n" * 4096
 
 
 def statuses(server: Server, method: str, path: str, by: str, count: int = 10) -> set[int]:
-    """The answers to some requests; creations each get a name of their own."""
+    """The answers to some requests; each creation gets a new name."""
     found = set()
     for _ in range(count):
         body = {"name": os.urandom(8).hex()} if method == "POST" else None
@@ -40,7 +40,7 @@ def statuses(server: Server, method: str, path: str, by: str, count: int = 10) -
 
 
 def assert_reads_only(server: Server, warm: str, unused: str) -> None:
-    """Creations are 503, for a person and for a key. Reading goes on, also with a key whose use cannot be noted."""
+    """Creations are a 503, for a person and for a key. Reading goes on, even if the use of a key cannot be noted."""
     assert statuses(server, "POST", "/v0/api_keys", server.token()) == {503}
     assert statuses(server, "POST", "/v0/api_keys", warm) == {503}
     assert statuses(server, "GET", "/v0/auth", warm) == {200}
@@ -68,7 +68,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Writes a file until not one byte more fits."""
+    """Writes a file until the disk is full to the last byte."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file, suppress(OSError):
         while True:
@@ -152,7 +152,7 @@ def move_the_directory_back(database: Path) -> None:
 
 
 def put_back(database: Path) -> None:
-    """The very same files, which the test had kept under second names."""
+    """Puts the same files back, which the test kept under second names."""
     for file in database.with_name("kept").iterdir():
         file.replace(database.with_name(file.name))
 
@@ -253,7 +253,7 @@ def test_a_link_that_leads_elsewhere_from_now_on(serve: Callable[..., Server], d
 
 
 def assert_nothing_answers(server: Server, token: str, *keys: str) -> None:
-    """503 to everything that needs the database, and each time a line in the log."""
+    """Every request that needs the database is a 503, with a line in the log."""
     logged = server.log.read_text().count("database unavailable")
     for key in keys:
         assert statuses(server, "GET", "/v0/auth", key, 5) == {503}

@@ -1,4 +1,4 @@
-"""Many connections at once: bad credentials, a mixed load, and clients that say nothing."""
+"""Many connections at once: bad credentials, a mixed load, and silent clients."""
 
 import http.client
 import itertools
@@ -32,16 +32,16 @@ SLACK = 0.010  # seconds that two noisy medians may differ by, whatever their ra
 
 @pytest.fixture
 def elsewhere() -> Iterator[ProcessPoolExecutor]:
-    """A process for the load, so that what it costs does not show in what is measured here."""
+    """A separate process for the load, so that its cost does not disturb the measurement."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         pool.submit(send_all, 0, []).result()  # it imports all that it needs now
         yield pool
 
 
 def send_all(port: int, shares: Sequence[Sequence[bytes]], seconds: float | None = None) -> Counter[int]:
-    """How often each status came, with a connection for each share; with `seconds`, each starts over until then.
+    """The count of each status, with one connection a share; with `seconds`, each share repeats until then.
 
-    One thread that does as little as it can: the load is to keep the server busy, not the client.
+    One thread does as little as it can: the load must keep the server busy, not the client.
     """
     end = time.monotonic() + seconds if seconds else None
     found: Counter[int] = Counter()
@@ -70,7 +70,7 @@ def send_all(port: int, shares: Sequence[Sequence[bytes]], seconds: float | None
 
 
 def _status(answer: bytes) -> int | None:
-    """Of an answer that is there to its last byte."""
+    """The status of an answer that has arrived to its last byte."""
     head, separator, body = answer.partition(b"\r\n\r\n")
     length = re.search(rb"\r\nContent-Length: (\d+)", head, re.IGNORECASE)
     assert answer, "the server closed the connection"
@@ -78,7 +78,7 @@ def _status(answer: bytes) -> int | None:
 
 
 def http_request(method: str, path: str, secret: str, body: str = "") -> bytes:
-    """`NAME` in it becomes another name each time it is sent."""
+    """The bytes of a request. `NAME` in them becomes a new name each time."""
     content = f"Content-Type: application/json\r\nContent-Length: {len(body) + 28}\r\n" if body else ""
     return (
         f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\n{content}\r\n{body}".encode()
@@ -90,7 +90,7 @@ def check(secret: str) -> bytes:
 
 
 def check_times(server: Server, secret: str, go_on: Callable[[], bool]) -> list[float]:
-    """The seconds that each good check took, of one every 10 ms or as soon as there is an answer."""
+    """The seconds of each good check; one starts every 10 ms, or when the last one is answered."""
     times = []
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
         while go_on():
@@ -160,7 +160,7 @@ def test_bad_credentials(serve: Callable[..., Server], elsewhere: ProcessPoolExe
 
 
 def resident(server: Server) -> float:
-    """Megabytes."""
+    """Resident memory of the process, in megabytes."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     found = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert found is not None
@@ -187,7 +187,7 @@ def test_a_mixed_load_for_15_seconds(serve: Callable[..., Server], elsewhere: Pr
 
 
 def test_silent_connections_stop_nobody(serve: Callable[..., Server]) -> None:
-    """More of them than `select` can hold."""
+    """There are more connections than `select` can hold."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 4096:
         missing("room for 4,096 open files", "raise the hard limit: ulimit -Hn 4096")

@@ -1,4 +1,4 @@
-"""A server that is killed at work: what it acknowledged holds, the rest was done whole or not at all."""
+"""A server that is killed at work: acknowledged changes hold, each other one was done whole or not at all."""
 
 import random
 import shutil
@@ -25,7 +25,7 @@ OPERATIONS = {"create": 4, "compete": 1, "rotate": 3, "delete": 2, "cascade": 2}
 
 
 class Ledger:
-    """One client: what it did, what was acknowledged, and what was in the air when the server died."""
+    """One client, with its acknowledged changes and those in doubt when the server died."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -50,7 +50,7 @@ class Ledger:
             pass
 
     def _change(self, action: str, names: set[str], method: str, path: str, by: str = "", **kwargs: Any) -> Any:
-        """Sends it; until it is answered the names are in doubt."""
+        """Sends a change; until it is answered, its names are in doubt."""
         started = Counter({(action, name): 1 for name in names})
         known = {name: self.good.pop(name) for name in names if name in self.good}
         self.doubtful += started
@@ -136,7 +136,7 @@ def test_what_was_acknowledged_survives_a_kill(data_dir: Path, tmp_path: Path) -
 
 
 def check(server: Server, ledger: Ledger, sample: int | None = None) -> int:
-    """Asks whether each secret is what the ledger says; with `sample`, those of the last round and some older ones."""
+    """Compares each secret with the ledger; with `sample`, those of the last round and some older ones."""
     good, bad = ledger.good, ledger.bad
     if sample is not None:
         older = random.Random(len(bad)).sample(sorted(good), min(sample, len(good)))

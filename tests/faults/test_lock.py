@@ -1,4 +1,4 @@
-"""Another process holds the write lock: checks go on, a change waits its turn or is told to come back."""
+"""Another process holds the write lock: checks go on, a change waits or is a 503."""
 
 import http.client
 import statistics
@@ -26,7 +26,7 @@ UNAVAILABLE = {
 
 
 def check_times(server: Server, secret: str, go_on: Callable[[int], bool]) -> list[float]:
-    """The seconds that each check took; all of them 200."""
+    """The seconds of each check; all must be a 200."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     times: list[float] = []
     while go_on(len(times)):
@@ -52,7 +52,7 @@ def assert_unhurt(during: list[float], before: list[float]) -> None:
 
 
 class Answer(NamedTuple):
-    """What came of a creation; the response itself would keep its connection open."""
+    """The outcome of a creation. The response itself would keep its connection open."""
 
     status: int
     body: dict[str, Any]
@@ -87,7 +87,7 @@ def test_a_creation_waits_for_a_short_lock(serve: Callable[..., Server], data_di
 
 @pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 def test_a_creation_gives_up_on_a_long_lock(serve: Callable[..., Server], data_dir: Path, command: list[str]) -> None:
-    """More creations than the recommended server has threads, all from the first moment: checks still find one."""
+    """More creations come at once than the server has threads, and checks still find a thread."""
     server = serve(command)
     warm, token = server.mint("warm"), server.token()
     before = check_times(server, warm, lambda count: count < 200)

@@ -1,1 +1,1 @@
-"""How things are written, and hidden."""
+"""Text formats and redaction."""

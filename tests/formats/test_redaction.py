@@ -1,4 +1,4 @@
-"""What is left of a credential, in whichever shape it was sent: nothing that opens anything; and all else stays."""
+"""Redaction leaves no usable part of a credential, in any shape, and leaves all other text alone."""
 
 import json
 from collections.abc import Callable

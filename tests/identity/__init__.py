@@ -1,1 +1,1 @@
-"""Who a caller can be."""
+"""The kinds of callers."""

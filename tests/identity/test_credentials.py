@@ -1,4 +1,4 @@
-"""Who is calling: a table of mangled keys and a table of hostile tokens, all refused alike."""
+"""Authentication: a table of mangled keys and a table of hostile tokens, all refused alike."""
 
 import base64
 import hmac
@@ -166,12 +166,12 @@ ODD_CLAIMS: dict[str, list[Any]] = {
 
 
 def doubled(name: str, first: str, last: str) -> bytes:
-    """Claims in which one stands twice."""
+    """Claims with one member twice."""
     return json.dumps(claims(**{name: "?"})).encode().replace(b'"?"', f'"{first}", "{name}": "{last}"'.encode())
 
 
 def spelt_anew(token: str) -> list[str]:
-    """The same token in other characters: bits of the last one that mean nothing, padding, what decoders skip."""
+    """Other spellings of a token: unused bits of the last character, padding, and characters that decoders skip."""
     letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
     last = letters.index(token[-1])
     return [

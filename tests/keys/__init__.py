@@ -1,1 +1,1 @@
-"""What a key is, and all that a tenant can do with it."""
+"""Keys, and all operations of a tenant on them."""

@@ -1,4 +1,4 @@
-"""The audit: one entry for each change, in its transaction, and nothing secret in any."""
+"""The audit: one entry for each change, in its transaction, without secrets."""
 
 import json
 import sqlite3
@@ -215,8 +215,8 @@ def test_a_change_and_its_entry_are_never_there_without_each_other(
     body: Any,
     status: int,
 ) -> None:
-    """A trigger makes one of the statements fail: then nothing is there. Without it all is; `status` is what the key
-    is worth then."""
+    """A trigger makes one statement fail: then nothing has changed. Without it all has; `status` is then the status of
+    the key."""
     key = mint("k")
     mint("child", by=key)
     change = {} if body is None else {"json": body}
@@ -232,7 +232,7 @@ def test_a_change_and_its_entry_are_never_there_without_each_other(
 
 
 def test_a_commit_that_fails_leaves_neither(call: Callable[..., Any], mint: Callable[..., str], data_dir: Path) -> None:
-    """A deferred foreign key is checked by SQLite at the commit, and by nothing before it."""
+    """SQLite checks a deferred foreign key only at the commit."""
     mint("k")
     connection = sqlite3.connect(data_dir / "keyhook.db", isolation_level=None)
     connection.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")

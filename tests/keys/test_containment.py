@@ -1,4 +1,4 @@
-"""Disabling is containment: what a person disabled no key enables again, or its own offspring would."""
+"""Containment: no key enables a key that a person disabled, or the offspring of a leaked key would."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ REFUSED = {"required": "jwt", "actual": "api_key"}
 
 @pytest.fixture
 def switch(call: Callable[..., Any], mint: Callable[..., str], runner: Any) -> Callable[[str, bool], int]:
-    """switch(who, disabled): sets it on `target` as a person with a JWT, at the terminal, or as a key within limits."""
+    """switch(who, disabled): changes `target` as a person with a JWT, at the terminal, or as a key within limits."""
     mint("offspring", by=mint("target"))
     keys = {"key": mint("a"), "other key": mint("b")}
 

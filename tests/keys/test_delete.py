@@ -1,4 +1,4 @@
-"""Deleting by id, of a key that is gone too; trying it first; and how much of the write lock a deletion takes."""
+"""Deletion by id, also of a deleted key; dry runs; and how long a deletion holds the write lock."""
 
 import re
 import sqlite3
@@ -203,7 +203,7 @@ def test_a_dry_run_of_nothing_is_a_404(call: Callable[..., Any], path: str) -> N
 
 @contextmanager
 def asked(app: Flask) -> Iterator[list[str]]:
-    """What the database is asked meanwhile, but by what inserts."""
+    """The statements that the database gets meanwhile, but inserts, and the steps of their plans."""
     seen: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -233,7 +233,7 @@ def put(app: Flask, ids: list[str], parents: list[str | None], alive: Callable[[
 def test_a_deletion_asks_the_same_few_things_however_long_the_line(
     app: Flask, data_dir: Path, alive: str, by: str, cascade: bool
 ) -> None:
-    """And none of them leads through all keys of the tenant, or over a whole table."""
+    """No statement scans all keys of the tenant, or a whole table."""
     keyring = app.extensions["keyhook"].keyring(Principal("cli", "default", "x", "admin"), RequestOrigin())
     counts = []
     for length in (3, 300):
@@ -253,7 +253,7 @@ def test_a_deletion_asks_the_same_few_things_however_long_the_line(
 def test_what_is_above_a_deleted_key_stays_while_anything_else_below_it_lives(
     app: Flask, call: Callable[..., Any], data_dir: Path
 ) -> None:
-    """Root, 50 that are gone in a line, and two keys below: with the first nothing goes, with the second all."""
+    """Root, a line of 50 deleted keys, and two keys below: deleting the first removes no lineage, the second all."""
     ids = [str(uuid.uuid4()) for _ in range(53)]
     put(app, ids, [None, *ids[:50], ids[50], ids[50]], lambda n: n > 50)
     assert call("DELETE", "/v0/api_keys/k51").status_code == 204

@@ -1,4 +1,4 @@
-"""Nothing escalates: every parent with every attempt, of a child, a sibling and itself."""
+"""Nothing escalates: every parent tries every change of a child, a sibling and itself."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ SIZES: dict[str, tuple[list[str], str | None]] = {
 
 
 def refusal(actor: tuple[list[str], str | None], size: tuple[list[str], str | None]) -> str | None:
-    """The rule, written a second time and differently: what a key of one size may not give to, or touch in, another."""
+    """The rule in a second, independent form: the refusal when a key gives this size, or touches a key of this size."""
     if set(size[0]) - set(actor[0]):
         return "ScopeExceedsCreator"
     ends, limit = size[1] or "9999", actor[1] or "9999"

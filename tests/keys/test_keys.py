@@ -1,4 +1,4 @@
-"""How a key is written, minted and remembered once it was verified."""
+"""Keys: their text, minting, and the cache of verified secrets."""
 
 import hashlib
 import re
@@ -64,7 +64,7 @@ def test_a_failure_is_not_remembered() -> None:
 
 
 class OvertakenMemory(BoundedCache[bytes]):
-    """Another thread has checked the same secret by the time that this one has found it unknown."""
+    """A cache in which another thread adds the same secret right after this thread misses it."""
 
     def get(self, key: Hashable) -> bytes | None:
         found = super().get(key)

@@ -1,4 +1,4 @@
-"""When and from where a key was last used: right to a minute, a write a minute at most, never a reason to fail."""
+"""The last use of a key: right to a minute, at most one write a minute, and never a reason to fail."""
 
 import sqlite3
 import time
@@ -23,7 +23,7 @@ def last_use(data_dir: Path, name: str = "laptop") -> tuple[str | None, str | No
 
 
 def move_back(data_dir: Path, seconds: float, name: str = "laptop") -> str:
-    """The last use of a key becomes one of so many seconds ago."""
+    """Moves the last use of a key back by that many seconds."""
     moment = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="microseconds")[:26] + "Z"
     with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection, connection:
         connection.execute("UPDATE api_keys SET last_used_at = ? WHERE name = ?", (moment, name))
@@ -295,7 +295,7 @@ def test_a_use_that_waited_replaces_none_that_another_process_has_written_since(
 
 
 def test_nor_one_that_another_process_has_written_long_after(call: Call, mint: Call, app: Flask) -> None:
-    """What is in the future is told when a use is written, not when it was: it may have waited for that long."""
+    """A use counts as in the future when it is written, not when it was made, since it may have waited."""
     key, uses = mint("laptop"), app.extensions["keyhook"].keys.last_use
     data_dir = app.extensions["keyhook"].settings.data_dir
     with locked(data_dir):

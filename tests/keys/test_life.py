@@ -21,7 +21,7 @@ from tests.rows import ago, move, names
 
 @pytest.fixture
 def good(call: Callable[..., Any]) -> Callable[[str], bool]:
-    """good(key): whether the gate takes it."""
+    """good(key): whether the gate accepts it."""
 
     def check(key: str) -> bool:
         status = call("GET", "/v0/auth", by=key).status_code
@@ -32,7 +32,7 @@ def good(call: Callable[..., Any]) -> Callable[[str], bool]:
 
 
 def follow(call: Callable[..., Any], path: str) -> list[Any]:
-    """All that a client sees that follows the Link headers; each page as it came."""
+    """The pages that a client gets by the Link headers."""
     pages = []
     while path:
         response = call("GET", path)
@@ -75,7 +75,7 @@ def test_the_next_page_comes_though_the_last_key_of_this_one_is_gone(
 def test_the_next_page_shows_what_was_minted_after_the_newest_key_was_deleted(
     call: Callable[..., Any], mint: Callable[..., str]
 ) -> None:
-    """No place in the order of creation is given twice."""
+    """No number in the order of creation is used twice."""
     for name in "abc":
         mint(name)
     link = call("GET", "/v0/api_keys?limit=2").headers["Link"]
@@ -316,7 +316,7 @@ ENDINGS: dict[str, dict[str, Any]] = {
 def test_a_key_that_ends_between_its_check_and_its_change_changes_nothing(
     app: Flask, call: Callable[..., Any], mint: Callable[..., str], good: Any, ending: str, change: str
 ) -> None:
-    """The caller was identified; then their key ended; then the change reached its transaction."""
+    """The caller was authenticated; then their key ended; then the transaction of the change began."""
     service = app.extensions["keyhook"]
     target, actor = mint("target", scopes=["a"]), service.identify(mint("actor", scopes=["a"]), lambda: None)
     if ending == "rotate":

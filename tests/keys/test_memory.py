@@ -1,4 +1,4 @@
-"""What a process remembers is bounded in bytes as well as in number, whatever the size of keys and tokens."""
+"""The caches of a process are bounded in bytes and in number, for keys and tokens of any size."""
 
 import logging
 import tracemalloc
@@ -64,7 +64,7 @@ def test_a_weight_is_what_the_interpreter_takes(text: str) -> None:
 
 @pytest.fixture
 def grown(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> Callable[[Iterable[str], Iterable[str]], int]:
-    """grown(some, more): the bytes that the process holds more after more checks than after some."""
+    """grown(some, more): the growth of the process between some checks and more checks, in bytes."""
     caplog.set_level(logging.WARNING, "keyhook")  # pytest would hold each line
 
     def check(credentials: Iterable[str]) -> int:

@@ -1,4 +1,4 @@
-"""A key is its whole text: the prefix is stored with it, and under another one the same secret is unknown."""
+"""A key is its whole text: its prefix is stored, and the same secret under another prefix is unknown."""
 
 import sqlite3
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def test_the_command_line_does_not_know_it_either(runner: Any, mint: Callable[..
 
 @pytest.fixture
 def rotated(make_app: Callable[..., Flask], data_dir: Path) -> tuple[Flask, str, str]:
-    """The application under the prefix `team2`, an old secret that was minted as `kh` and is in its grace, the new."""
+    """The application with the prefix `team2`, an old secret with `kh` in its grace, and the new secret."""
     old = make_app(data_dir).test_cli_runner().invoke(args=["keys", "create", "k"]).stdout.strip()
     app = make_app(data_dir, KEYHOOK_KEY_PREFIX="team2")
     new = app.test_cli_runner().invoke(args=["keys", "rotate", "k", "--grace", "1h"]).stdout.strip()

@@ -1,4 +1,4 @@
-"""Tenants never see each other, whatever they ask."""
+"""Tenants never see each other."""
 
 import re
 import sqlite3
@@ -72,7 +72,7 @@ def test_a_change_touches_no_key_of_the_same_name_elsewhere(
     path: str,
     body: Any,
 ) -> None:
-    """Theirs come before ours and after it, so that neither the first nor the last of that name is ours."""
+    """Other tenants' keys come before and after ours, so ours is neither the first nor the last of that name."""
 
     def theirs() -> list[list[Any]]:
         with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection:
@@ -89,7 +89,7 @@ def test_a_change_touches_no_key_of_the_same_name_elsewhere(
 
 @pytest.fixture
 def statements() -> Iterator[list[str]]:
-    """Every statement that SQLite is given, its values filled in. To be asked for before the application opens it."""
+    """Every statement that SQLite runs, with its values. A test must ask for it before the application starts."""
     seen: list[str] = []
 
     def trace(connection: sqlite3.Connection, _record: Any) -> None:
@@ -103,7 +103,7 @@ def statements() -> Iterator[list[str]]:
 def test_every_statement_on_keys_and_audit_names_the_tenant(
     statements: list[str], call: Callable[..., Any], mint: Callable[..., str]
 ) -> None:
-    """But for those that look for a key by its id: that in its own credential, or one found under the tenant."""
+    """Except a search by id, which comes from the credential or from a key of the tenant."""
     statements.clear()  # of the start, which looks for any key at all
     key = mint("a")
     mint("child", by=key)

@@ -1,5 +1,5 @@
-"""Texts that tear JSON, start lines or hide a credential, in every place from which they reach the audit, the log, a
-header or an error."""
+"""Texts that break JSON, start lines or hide a credential, in every place that leads to the audit, the log, a header or
+an error."""
 
 import json
 import re
@@ -52,12 +52,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def as_header(text: str) -> str:
-    """What a header can carry of the text, as clients send it."""
+    """The text as clients send it in a header, as far as a header can hold it."""
     return re.sub(r"[\x00-\x1f\x7f]", " ", text).strip().encode().decode("latin-1")
 
 
 def everywhere(server: Server, text: str) -> Iterator[requests.Response]:
-    """The answers to requests that have the text in each place in its turn."""
+    """The answers to requests with the text, one for each place."""
     url, header, call = quote(text, safe=""), as_header(text), server.call
     yield call("PATCH", "/v0/api_keys/subject", json={"description": text})
     renamed = call("PATCH", "/v0/api_keys/subject", json={"name": text})

@@ -1,4 +1,4 @@
-"""One line a request, with why a credential was refused, and never with a credential."""
+"""The log: one line a request, with the reason of a refusal, and never with a credential."""
 
 import re
 import sqlite3
@@ -79,7 +79,7 @@ def test_a_refusal_says_why_in_the_log_and_not_in_the_answer(server: Any) -> Non
 
 
 def test_a_refusal_says_of_which_key_and_from_where(server: Any) -> None:
-    """So that guesses, and the use of a secret that has leaked, can be traced."""
+    """Guesses, and the use of a leaked secret, can be traced."""
     key = server.mint("k")
     other_tenant = server.mint("k", by=server.token(tenant="other"))
     server.mint("disabled")

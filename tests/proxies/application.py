@@ -1,4 +1,4 @@
-"""The application behind the proxies: it tells what reached it, and how other applications would read the path."""
+"""The application behind the proxies: it reports the request, and how other applications would read its path."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ SHOWN_BODY = 1_000_000  # bytes; of a longer one the application tells the size 
 
 
 class Application(BaseHTTPRequestHandler):
-    """Answers with what reached it; a WebSocket with what it is sent; /events in two parts; /git with a file."""
+    """Answers with the request that it got; echoes a WebSocket; sends /events in two parts, and /git as a file."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -58,7 +58,7 @@ class Application(BaseHTTPRequestHandler):
         return body
 
     def upgrade(self) -> None:
-        """RFC 6455, as far as one short frame of text goes."""
+        """A WebSocket (RFC 6455) for one short frame of text."""
         digest = hashlib.sha1((self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode())  # noqa: S324
         self.send_response(101)
         self.send_header("Upgrade", self.headers["Upgrade"])
@@ -72,7 +72,7 @@ class Application(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def events(self, how: str) -> None:
-        """The second part when the test has seen the first; in chunks, or to the end of the connection."""
+        """Sends the second part when the test has seen the first; in chunks, or until the connection closes."""
         self.send_response(200)
         self.send_header("Content-Type", "text/plain" if how == "plain" else "text/event-stream")
         self.send_header("Connection", "close")
@@ -106,10 +106,10 @@ class Behind(ThreadingHTTPServer):
 
 
 def readings(target: str) -> list[str]:
-    """What applications make of a path, in small letters.
+    """The readings of a path by applications, in small letters.
 
-    They decode it, end it at a #, drop what is behind a semicolon (Tomcat), take a backslash for a slash (IIS), join
-    slashes (Flask), resolve dots: each on its own and all together.
+    They decode it, end it at a #, drop text after a semicolon (Tomcat), read a backslash as a slash (IIS), join slashes
+    (Flask), resolve dots: each alone and all together.
     """
     path = target.partition("?")[0]
     found = {unquote(path, "latin-1"), unquote(path.partition("#")[0], "latin-1")}
@@ -121,7 +121,7 @@ def readings(target: str) -> list[str]:
 
 
 def resolved(path: str) -> str:
-    """Without its dots, but with its empty segments (RFC 3986 section 5.2.4)."""
+    """The path without dot segments, but with empty ones (RFC 3986 section 5.2.4)."""
     kept: list[str] = []
     for segment in path.split("/")[1:]:
         if segment == "..":

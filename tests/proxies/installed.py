@@ -1,4 +1,4 @@
-"""The real proxies with the files of deploy/, before a real Keyhook and an application that tells what reached it."""
+"""Real proxies with the files of deploy/, a real Keyhook, and an application that reports its requests."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def as_shipped(text: str) -> str:
 
 
 def with_examples(text: str) -> str:
-    """The file with the # taken away where no space is behind it."""
+    """The file with its examples: each # without a space after it is removed."""
     text = text.replace("&guarded [app, photos]", "&guarded [app, photos, git]")
     return re.sub(r"(?m)^(\s*)#(?=\S|\t| {2})", r"\1", text)
 
@@ -58,7 +58,7 @@ def with_preflight(text: str) -> str:
 
 
 class Tap(socketserver.ThreadingTCPServer):
-    """A wire to Keyhook that keeps what the proxy sends over it."""
+    """A wire to Keyhook that records the bytes of the proxy."""
 
     daemon_threads = True
 
@@ -68,7 +68,7 @@ class Tap(socketserver.ThreadingTCPServer):
         self.heard = b""
 
     def gate_requests(self) -> list[str]:
-        """Each request up to its empty line; what follows as a body would begin the next one."""
+        """Each request up to its empty line; a body would be the start of the next one."""
         return [text for text in self.heard.decode("latin-1").split("\r\n\r\n") if text]
 
 
@@ -94,7 +94,7 @@ class Wire(socketserver.BaseRequestHandler):
 
 @dataclass
 class Front:
-    """A proxy, and what is behind it."""
+    """A proxy with Keyhook and the application."""
 
     proxy: str
     port: int
@@ -105,7 +105,7 @@ class Front:
     _counts: dict[str, int] = field(default_factory=dict)
 
     def ask(self, path: str = "/", key: str | None = None, method: str = "GET", **kwargs: Any) -> requests.Response:
-        """A request of the client's, with the key in X-API-Key."""
+        """Sends a request of a client, with the key in X-API-Key."""
         headers = {"Host": HOST, **({"X-API-Key": key} if key else {}), **kwargs.pop("headers", {})}
         with requests.Session() as session:
             session.mount("http://", FromClient())
@@ -120,7 +120,7 @@ class Front:
             )
 
     def ask_raw(self, path: str, key: str) -> tuple[int, Any]:
-        """Status and what was told, for a path that is sent as it is: `requests` would tidy it up."""
+        """The status and the report for a raw path, which `requests` would change."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
         connection._validate_path = lambda url: None  # type: ignore[attr-defined]
         try:
@@ -135,11 +135,11 @@ class Front:
             connection.close()
 
     def told(self) -> str:
-        """What the proxy has logged."""
+        """The log of the proxy."""
         return "".join(log.read_text(errors="replace") for log in self.logs if log.exists())
 
     def fresh(self, name: str) -> str:
-        """A name that no earlier test of this module has taken."""
+        """A name that no earlier test of this module used."""
         self._counts[name] = self._counts.get(name, 0) + 1
         return f"{name}-{self._counts[name]}"
 
@@ -148,7 +148,7 @@ class Front:
 
 
 def connected(front: Front, method: str, path: str, headers: dict[str, str]) -> socket.socket:
-    """A connection on which the head of a request has been sent."""
+    """A connection that has sent the head of a request."""
     head = [f"{method} {path} HTTP/1.1", f"Host: {HOST}", *[f"{name}: {value}" for name, value in headers.items()]]
     connection = socket.create_connection(("127.0.0.1", front.port), timeout=20)
     connection.sendall(("\r\n".join(head) + "\r\n\r\n").encode())
@@ -169,7 +169,7 @@ def read_status(connection: socket.socket) -> int:
 
 
 def read_final_status(connection: socket.socket) -> int:
-    """There may be several interim ones (RFC 9110 section 15.2): the proxy's and the application's."""
+    """The final status after any interim ones, of the proxy and the application (RFC 9110 section 15.2)."""
     while (status := read_status(connection)) == 100:
         pass
     return status
@@ -181,7 +181,7 @@ class FromClient(HTTPAdapter):
 
 
 def seen(response: requests.Response, header: str) -> list[str]:
-    """The values that reached the application under every name that a CGI variable would fold into this one."""
+    """The values that the application got under every name with the same CGI variable."""
     assert response.status_code == 200, response.text
     wanted = re.sub("[^A-Z0-9]", "_", header.upper())
     return [value for name, value in response.json()["headers"] if re.sub("[^A-Z0-9]", "_", name.upper()) == wanted]
@@ -244,7 +244,7 @@ def name_of(proxy: Proxy) -> str:
 
 
 def tool(name: str) -> str:
-    """Where a client's program is."""
+    """The path of a client's program."""
     found = shutil.which(name)
     if found is None:
         missing(name, f"apt install {name}")
@@ -252,7 +252,7 @@ def tool(name: str) -> str:
 
 
 def copy(source: Path, target: Path, changes: dict[str, str], edit: Edit) -> None:
-    """The file with its addresses replaced; each has to be there."""
+    """Copies the file with its addresses replaced; each must be in it."""
     text = source.read_text()
     edited = edit(text)
     assert edit is as_shipped or edited != text, f"{source} has nothing to edit"
@@ -264,7 +264,7 @@ def copy(source: Path, target: Path, changes: dict[str, str], edit: Edit) -> Non
 
 @contextmanager
 def proxied(proxy: Proxy, place: Path, edit: Edit = as_shipped) -> Iterator[Front]:
-    """Keyhook, the application and the proxy; all gone at the end."""
+    """Starts Keyhook, the application and the proxy, and ends them all."""
     with ExitStack() as stack:
         application = Behind()
         serve_threaded(stack, application)

@@ -1,4 +1,4 @@
-"""The files in deploy/: who may pass, and what the application learns of them."""
+"""The files in deploy/: who passes, and which identity the application gets."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def identity(response: requests.Response) -> dict[str, str]:
-    """The identity that reached the application; a header that is missing counts as empty, one that is twice fails."""
+    """The identity that the application got. A missing header counts as empty, a repeated one fails."""
     found = {header: seen(response, header) for header in IDENTITY}
     assert all(len(values) <= 1 for values in found.values()), found
     return {header: "".join(values) for header, values in found.items()}

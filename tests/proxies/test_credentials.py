@@ -1,4 +1,4 @@
-"""The files in deploy/: a credential ends at the gate, in whichever way it came; the application's own goes on."""
+"""The files in deploy/: every form of credential ends at the gate; the application's own is forwarded."""
 
 import base64
 import subprocess
@@ -61,7 +61,7 @@ def basic(user: str, password: str) -> str:
 
 
 def written(front: Front, way: str) -> dict[str, str | bytes]:
-    """The headers with a good credential, written in one of the ways that the gate takes."""
+    """The headers with a good credential in one form that the gate reads."""
     secret = front.keyhook.token() if way == "JWT" else front.key(scopes=["photos:read"])
     ways: dict[str, dict[str, str | bytes]] = {
         "X-API-Key": {"X-API-Key": secret},

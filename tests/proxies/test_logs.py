@@ -1,4 +1,4 @@
-"""The files in deploy/: no log has a credential, whatever fails; and each file passes the proxy's own check."""
+"""The files in deploy/: no log has a credential, even on errors; each file passes the proxy's own check."""
 
 import base64
 import subprocess
@@ -29,7 +29,7 @@ EDITS: list[Edit] = [as_shipped, with_examples, with_preflight]
 
 
 def sent_everywhere(front: Front, path: str, secret: str) -> Iterator[requests.Response]:
-    """A request for each place where a client may put a credential."""
+    """Sends a request for each place where a client may put a credential."""
     basic = {kind: base64.b64encode(text.encode()).decode() for kind, text in forms(secret).items()}
     for headers in (
         {"X-API-Key": secret},
@@ -59,7 +59,7 @@ def forms(secret: str) -> dict[str, str]:
 
 
 def found(secret: str, log: str) -> list[str]:
-    """What of the credential the log has: whole, its second half, or either as Basic has it."""
+    """The parts of the credential in the log: whole, its second half, or either in the form of Basic."""
     marks = [secret, secret[-51:], *(base64.b64encode(text.encode()).decode()[:40] for text in forms(secret).values())]
     return [mark for mark in marks if mark in log]
 

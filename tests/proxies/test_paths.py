@@ -1,4 +1,4 @@
-"""The files in deploy/: the path that a proxy asks a scope for is the path that the application serves."""
+"""The files in deploy/: the path for which a proxy requires a scope is the path that the application serves."""
 
 from collections.abc import Iterator
 

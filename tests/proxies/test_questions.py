@@ -1,4 +1,4 @@
-"""The files in deploy/: what a proxy tells the gate of a request, once a request."""
+"""The files in deploy/: the proxy's question to the gate, one for each request."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The files in deploy/: what an application needs of HTTP comes through, as if there were no gate."""
+"""The files in deploy/: HTTP reaches the application as if there were no gate."""
 
 import base64
 import os
@@ -58,7 +58,7 @@ def test_a_refused_body_gets_the_refusal(front: Front) -> None:
 @pytest.mark.parametrize("header", ["X-API-Key: {}", "Authorization: Bearer {}"])
 @pytest.mark.parametrize("megabytes", [2, 20])
 def test_curl_uploads_a_large_file(front: Front, tmp_path: Path, megabytes: int, header: str, path: str) -> None:
-    """curl says `Expect: 100-continue` by itself with a body of this size."""
+    """curl sends `Expect: 100-continue` by itself with a body of this size."""
     file = tmp_path / "file"
     file.write_bytes(os.urandom(megabytes * MEGABYTE))
     key = front.key(scopes=["photos:read"])

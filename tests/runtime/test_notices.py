@@ -1,4 +1,4 @@
-"""What a start or a command says on stderr, one line each, though it goes on; and the one kind of server it refuses."""
+"""Notices on stderr of a start or a command that goes on, one line each; and the refusal of Werkzeug's console."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def remembered(data: Path) -> list[Any]:
 
 
 def started(data: Path, log: Path, **environment: Any) -> str:
-    """What a server says from its start to its end."""
+    """The output of a server from its start to its end."""
     log.unlink(missing_ok=True)
     with running(data, log, SERVE, **environment):
         pass

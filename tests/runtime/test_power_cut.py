@@ -1,4 +1,4 @@
-"""What must be on the disk, and not in the system's memory alone, before a start or a command ends."""
+"""The files that must be synced to the disk before a start or a command ends."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Synced = list[tuple[str, Any]]
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Synced:
-    """What was synced since, in order: the names that a directory held then, whether a file held anything."""
+    """The syncs since then, in order: of a directory with its names, of a file with whether it was empty."""
     seen: Synced = []
     sync = os.fsync
 

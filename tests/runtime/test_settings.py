@@ -1,4 +1,4 @@
-"""Values that nobody meant: what a shell did not change, a secret that is none, a disk that is not there."""
+"""Settings that nobody meant: text for a shell, a weak secret, a missing disk."""
 
 import os
 import re
@@ -97,7 +97,7 @@ def test_a_home_within_a_url_is_not_replaced_either(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_path_of_the_program_around_is_what_it_is(tmp_path: Path) -> None:
-    """No shell was meant to change it, and the default is such a one: the place of a checkout may hold anything."""
+    """No shell was meant to change a Path. The default is one: the path of a checkout may hold any character."""
     assert load({**DEFAULTS, "KEYHOOK_DATA_DIR": tmp_path / "$x '"}).data_dir == tmp_path / "$x '"
 
 

@@ -1,4 +1,4 @@
-"""How the service starts: its settings, its files, what it refuses to start with."""
+"""The start of the service: its settings, its files, its refusals."""
 
 import os
 import re
@@ -151,7 +151,7 @@ REMAINS: list[Any] = [
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory after its first key, with no server on it."""
+    """A data directory with one key and no server."""
     data = tmp_path_factory.mktemp("pristine") / "data"
     assert run([*CREATE, "first"], KEYHOOK_DATA_DIR=data).returncode == 0
     return data
@@ -295,7 +295,7 @@ def test_the_secret_survives_a_restart(serve: Callable[..., Server], data_dir: P
 
 @pytest.mark.parametrize("number", [2, 8])
 def test_many_first_starts_at_once(tmp_path: Path, make_app: Callable[..., Flask], number: int) -> None:
-    """Some make a key, some a token: all of them find one schema and one secret."""
+    """Some make a key, some a token; all find one schema and one secret."""
     for attempt in range(5):
         data = tmp_path / f"data-{attempt}"
         commands = [[*CREATE, f"key-{n}"] if n % 2 else TOKEN for n in range(number)]

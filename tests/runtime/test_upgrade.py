@@ -1,4 +1,4 @@
-"""A database of an earlier version at the start: brought up to date with its keys, or left as it was."""
+"""A database of an earlier version at the start: updated with its keys, or left unchanged."""
 
 import re
 import shutil
@@ -41,13 +41,13 @@ def upgrade() -> None:
 
 @pytest.fixture
 def key(data_dir: Path) -> str:
-    """A key in a database of today."""
+    """A key in a database of this version."""
     return run([*CREATE, "laptop"], KEYHOOK_DATA_DIR=data_dir).stdout.strip()
 
 
 @pytest.fixture
 def tomorrow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """tomorrow("UPDATE ..."): from then on the service has one more migration, which ends with the statement."""
+    """tomorrow("UPDATE ..."): gives the service one more migration, which ends with the statement."""
 
     def add(statement: str) -> None:
         migrations = shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
@@ -80,7 +80,7 @@ OLD_ID = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
 
 @pytest.fixture
 def old_key(data_dir: Path) -> str:
-    """A key in a database as the first release made it, which kept no prefix."""
+    """A key in a database of the first release, which stored no prefix."""
     data_dir.mkdir(mode=0o700)
     config = Config()
     config.set_main_option("script_location", str(ROOT / "migrations"))
@@ -136,7 +136,7 @@ def test_a_migration_that_fails_changes_nothing(
 
 
 def test_the_tables_are_what_the_migrations_make(tmp_path: Path) -> None:
-    """With the two commands of `make migration`, in a copy, since they write a scratch file."""
+    """Runs the two commands of `make migration` in a copy, since they write a scratch file."""
     checkout = tmp_path / "checkout"
     shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__", "instance", "tests", "bench"))
     for words in (["upgrade", "head"], ["check"]):

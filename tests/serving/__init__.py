@@ -1,1 +1,1 @@
-"""The server behind `flask serve`, and how the service ends."""
+"""The server behind `flask serve`, and the end of the service."""

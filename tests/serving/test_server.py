@@ -1,4 +1,4 @@
-"""The recommended server, asked by clients that are odd, slow or hostile: each test with a real process."""
+"""The recommended server with odd, slow and hostile clients; each test has a real process."""
 
 import json
 import os
@@ -36,14 +36,14 @@ def key(server: Server) -> str:
 
 
 def resident(server: Server) -> float:
-    """Megabytes."""
+    """Resident memory of the process, in megabytes."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{server.process.pid}/status").read_text())
     assert found is not None
     return int(found[1]) / 1024
 
 
 def deleted_files(server: Server) -> list[str]:
-    """What the process holds open and nobody sees: where a server would put a body."""
+    """The deleted files that the process holds open, where a server would store a body."""
     directory = Path(f"/proc/{server.process.pid}/fd")
     return [target for one in directory.iterdir() if "(deleted)" in (target := os.readlink(one))]
 
@@ -209,7 +209,7 @@ AMBIGUOUS = [
 
 @pytest.mark.parametrize("lines", AMBIGUOUS)
 def test_what_could_be_read_in_two_ways_ends_the_connection(server: Server, lines: list[str]) -> None:
-    """RFC 9112 sections 3.2 and 6.1: what a front before this server took for a body is no second request."""
+    """RFC 9112 sections 3.2 and 6.1: text that a proxy took for a body is no second request."""
     with Connection(server.port) as connection:
         connection.send("POST /v0/auth HTTP/1.1", *lines, body=b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.answer().status in (400, 501)
@@ -297,7 +297,7 @@ def test_pipelined_requests_are_answered_in_order(server: Server, key: str) -> N
 
 
 def test_who_reads_no_answer_stops_no_check(server: Server, key: str) -> None:
-    """Each asks for far more than the server would keep in memory."""
+    """Each client asks for far more than the server keeps in memory."""
     before = resident(server)
     with ExitStack() as stack:
         for _ in range(16):
@@ -343,7 +343,7 @@ def many_files(count: int) -> Iterator[None]:
     "begun", [b"", b"GET /v0/au", b"POST /v0/api_keys HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"]
 )
 def test_more_half_open_connections_than_there_is_room_for(serve: Callable[..., Server], begun: bytes) -> None:
-    """Who has kept the server waiting longest makes room, so a client that asks is answered."""
+    """The connection that has waited longest makes room, so an honest client is answered."""
     with many_files(4096), ExitStack() as silence:
         server = serve(SERVE)
         key = server.mint("laptop")

@@ -1,4 +1,4 @@
-"""How the service ends: by which signals, what is answered before, and what is in the database file afterwards."""
+"""The end of the service: its signals, the last answers, and the database file afterwards."""
 
 import contextlib
 import http.client
@@ -30,12 +30,12 @@ SIGNALS = pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["
 
 
 def ended(server: Server) -> int:
-    """The exit status; raises TimeoutExpired when the process is there after LIMIT."""
+    """The exit status. Raises TimeoutExpired if the process still runs after LIMIT."""
     return server.process.wait(LIMIT)
 
 
 def copied_keys(data_dir: Path, copy: Path) -> set[str]:
-    """The names in a copy of the database file alone, opened as a service would."""
+    """The names in a copy of the database file alone, read by a service."""
     copy.mkdir()
     for name in ("keyhook.db", "secret_key"):
         shutil.copy(data_dir / name, copy)
@@ -46,7 +46,7 @@ def copied_keys(data_dir: Path, copy: Path) -> set[str]:
 
 
 def wal(data_dir: Path) -> int:
-    """Bytes in the write-ahead log."""
+    """The size of the write-ahead log, in bytes."""
     path = data_dir / "keyhook.db-wal"
     return path.stat().st_size if path.exists() else 0
 
@@ -180,7 +180,7 @@ def test_a_lock_that_is_never_let_go_keeps_nobody(
 
 
 def until_queued(server: Server) -> None:
-    """Returns once the server has read all that was sent to it."""
+    """Returns when the server has read all bytes that were sent."""
     inode = f":{server.port:04X} "
     while True:
         waiting = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines() if inode in line]
@@ -191,7 +191,7 @@ def until_queued(server: Server) -> None:
 
 @BOTH
 def test_load_under_a_signal_loses_no_answer(serve: Callable[..., Server], data_dir: Path, command: list[str]) -> None:
-    """Each request on a new connection is answered whole or, once the service ends, not taken."""
+    """Each request on a new connection is answered whole, or not accepted once the service ends."""
     server = serve(command)
     key = server.mint("laptop")
     found: Counter[str] = Counter()
@@ -265,7 +265,7 @@ def test_process_1_of_a_container(
 
 @BOTH
 def test_a_signal_during_the_start_ends_it(data_dir: Path, command: list[str]) -> None:
-    """Whenever it comes: by the signal itself before there is a handler, in order afterwards."""
+    """A signal ends it at any time: by itself before there is a handler, in order afterwards."""
     for turn in range(4):
         process = subprocess.Popen(
             [word.format(port=free_port()) for word in command],
@@ -284,7 +284,7 @@ def test_a_signal_during_the_start_ends_it(data_dir: Path, command: list[str]) -
 def test_a_database_that_was_replaced_is_left_alone(
     serve: Callable[..., Server], data_dir: Path, tmp_path: Path, command: list[str]
 ) -> None:
-    """What the process still has of the old one is not written over the new one."""
+    """Pages of the old database are not written over the new one."""
     server = serve(command)
     server.mint("old")
     assert run([*FLASK_RUN[:-2], "keys", "create", "new"], KEYHOOK_DATA_DIR=tmp_path / "other").returncode == 0

@@ -1,1 +1,1 @@
-"""The database, with many at it at once."""
+"""The database under concurrent use."""

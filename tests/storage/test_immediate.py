@@ -1,4 +1,4 @@
-"""A key that ended through one process is refused by the very next request to another, a hundred times over."""
+"""A key that one process ends is refused by the next request to another process, a hundred times."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ def delete(side: Side, name: str) -> None:
 
 
 def expire(side: Side, name: str) -> None:
-    """Time passes: the end of the key moves into the past."""
+    """Moves the end of the key into the past."""
     with closing(sqlite3.connect(side.database, timeout=20)) as connection, connection:
         ended = "UPDATE api_keys SET expires_at = '2020-01-01T00:00:00.000000Z' WHERE name = ?"
         assert connection.execute(ended, (name,)).rowcount == 1
@@ -63,7 +63,7 @@ def rotate(side: Side, name: str) -> None:
 
 @pytest.fixture
 def sides(serve: Callable[..., Server]) -> Iterator[list[Side]]:
-    """Two processes on one database; not even the same kind of server."""
+    """Two processes on one database, with different kinds of servers."""
     with ExitStack() as stack:
         sides = [Side(serve(command)) for command in (SERVE, FLASK_RUN)]
         for side in sides:

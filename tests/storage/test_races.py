@@ -1,4 +1,4 @@
-"""Many at once, in one process and in two: one wins, the others are told so, and what was told stays true."""
+"""Races in one process and in two: one request wins, the others are told, and each answer stays true."""
 
 import itertools
 import random
@@ -28,7 +28,7 @@ DUPLICATE = {"message": "An entity with this name already exists", "error_code":
 
 @pytest.fixture(params=["one process", "two servers"])
 def callers(request: pytest.FixtureRequest) -> list[Call]:
-    """Ways to send a request, which all lead to the same database: call(method, path, by=..., json=...)."""
+    """Ways to send a request to one database: call(method, path, by=..., json=...)."""
     if request.param == "one process":
         app: Flask = request.getfixturevalue("app")
         admin = request.getfixturevalue("token")()
@@ -52,7 +52,7 @@ def callers(request: pytest.FixtureRequest) -> list[Call]:
 
 
 def at_once(callers: list[Call], requests: Iterable[tuple[Any, ...]]) -> list[tuple[int, Any]]:
-    """Sends all of them at the same moment, each (method, path, body, by...) on a thread of its own."""
+    """Sends all at the same moment, each (method, path, body, by...) on its own thread."""
     sent = list(requests)
     barrier = threading.Barrier(len(sent))
 
@@ -106,7 +106,7 @@ def test_one_name_goes_to_one_renaming(callers: list[Call]) -> None:
 
 @pytest.mark.parametrize("grace", [0, 3600])
 def test_rotations_of_one_key(callers: list[Call], grace: int) -> None:
-    """One secret is left, with a grace that of the rotation before it as well: the order of the audit says which."""
+    """The last secret remains, and with a grace also the one before it; the order of the audit says which."""
     first = mint(callers[0], "laptop")
     answers = at_once(callers, [("POST", "/v0/api_keys/laptop/rotate", {"grace_seconds": grace})] * 16)
     assert statuses(answers) == {201: 16}
@@ -184,7 +184,7 @@ def test_a_key_that_was_disabled_mints_nothing_more(callers: list[Call]) -> None
 
 
 def pages(app: Flask, token: str, limit: int) -> Iterator[list[str]]:
-    """The names on each page, following the links."""
+    """The names on each page, by the Link headers."""
     path, client = f"/v0/api_keys?limit={limit}", app.test_client()
     while path:
         response = client.get(path, headers={"Authorization": f"Bearer {token}"})
@@ -335,7 +335,7 @@ def test_a_slow_disk_shortens_no_line(app: Flask, mint: Callable[..., str], call
 
 
 class InterruptedQueue(WriteQueue):
-    """A thread that waits is interrupted at the moment at which its turn has come."""
+    """A queue in which a waiting thread is interrupted just when its turn has come."""
 
     def __init__(self) -> None:
         super().__init__()

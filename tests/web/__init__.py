@@ -1,1 +1,1 @@
-"""How HTTP is spoken."""
+"""HTTP: bodies, headers, forwarded addresses."""

@@ -1,4 +1,4 @@
-"""Bodies, queries and names that are broken in every way: each a clear error, none a fault of ours."""
+"""Broken bodies, queries and names: each is a clear error, and none a 500."""
 
 import io
 import json
@@ -138,7 +138,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
 
 
 def invalid(response: Any) -> set[str]:
-    """The fields that a ValidationError names, each with a list of texts."""
+    """The fields of a ValidationError, each with a list of texts."""
     assert (response.status_code, response.json["error_code"]) == (400, "ValidationError")
     for found in response.json["details"].values():
         assert isinstance(found, list)
@@ -348,7 +348,7 @@ def test_a_body_that_breaks_off_is_a_bad_request(call: Callable[..., Any], chunk
 def test_a_body_that_breaks_off_mints_nothing(
     serve: Callable[..., Server], command: list[str], expected: list[tuple[str, bool]]
 ) -> None:
-    """Each answer by its status, if there is one, and whether it is ours."""
+    """`expected` has the status of each answer, if there is one, and whether the answer is ours."""
     server = serve(command)
     head = f"POST /v0/api_keys HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token()}\r\n"
     answers = []

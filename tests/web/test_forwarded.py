@@ -1,4 +1,4 @@
-"""What a proxy says of the client: the written forms of an address, and everything that is none."""
+"""The client's address from a proxy: its written forms, and texts that are none."""
 
 import pytest
 

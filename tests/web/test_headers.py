@@ -1,4 +1,4 @@
-"""What every answer carries, whatever it is: the security headers, what may be cached, the id of the request."""
+"""The headers of every answer: security headers, caching, the request id."""
 
 import re
 from collections.abc import Callable
@@ -38,7 +38,7 @@ ANSWERS: list[tuple[int, str, str, dict[str, Any]]] = [
 
 @pytest.fixture(params=ANSWERS, ids=[f"{status}-{method}-{path}" for status, method, path, _ in ANSWERS])
 def answer(request: pytest.FixtureRequest, app: Flask, call: Callable[..., Any], mint: Callable[..., str]) -> Any:
-    """One answer of each kind, with the status that it should have."""
+    """One answer of each kind, with its expected status."""
     status, method, path, more = request.param
     if path == "/broken":
         app.add_url_rule(path, "broken", lambda: "")  # a route that states no access is a fault
