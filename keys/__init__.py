@@ -1,1 +1,1 @@
-"""What a key is, and all that may be done with it."""
+"""Keys, and all operations on them."""

@@ -1,4 +1,4 @@
-"""The audit: what was done to the keys of a tenant, written in the transaction that did it, and read by pages."""
+"""The audit: an entry for every change of a key, written in the transaction of the change, and read by pages."""
 
 import json
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ Details = dict[str, Any]  # JSON
 
 
 class Subject(NamedTuple):
-    """The key that something was done to."""
+    """The key that was changed."""
 
     id: str
     name: str
@@ -32,7 +32,7 @@ def record(
     subjects: Iterable[Subject],
     details: Details | None,
 ) -> None:
-    """One entry in the actor's tenant for each subject."""
+    """Writes one entry in the actor's tenant for each subject."""
     common = {
         "tenant": actor.tenant,
         "at": now(),
@@ -51,7 +51,7 @@ def record(
 
 
 def page(storage: Storage, tenant: str, limit: int, before: int | None) -> Page[Row[Any]]:
-    """The tenant's entries, newest first, from the one before the given id."""
+    """The tenant's entries, newest first, with ids below `before`."""
     mine = select(audit_entries).where(audit_entries.c.tenant == tenant)
     if before is not None:
         mine = mine.where(audit_entries.c.id < before)

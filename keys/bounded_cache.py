@@ -1,4 +1,4 @@
-"""What a process remembers of credentials that it found good: so much and no more, and never a credential itself."""
+"""A bounded cache for several threads; the oldest entry goes first."""
 
 import sys
 import threading
@@ -9,16 +9,15 @@ V = TypeVar("V")
 
 
 def weight(value: Any) -> int:
-    """The bytes of a value that is made of texts in tuples and lists. What is shared counts each time."""
+    """The bytes of a value made of texts in tuples and lists. A shared part counts each time."""
     parts = sum(map(weight, value)) if isinstance(value, tuple | list) else 0
     return sys.getsizeof(value) + parts
 
 
 class BoundedCache(Generic[V]):
-    """A bounded dictionary for several threads; the oldest entry goes first.
+    """A dictionary of at most `entries` entries and, if `weigh` gives the bytes of each, at most `room` bytes.
 
-    It holds at most so many entries, and where `weigh` says how many bytes one of them has, at most `room` bytes. A
-    larger one is not kept. Entries do not change, so what one weighs is counted again when it goes rather than noted.
+    A larger entry is not kept. Entries do not change, so an entry is weighed again when it goes.
     """
 
     def __init__(self, entries: int, room: int = 0, weigh: Callable[[Hashable, V], int] = lambda key, value: 0) -> None:

@@ -1,4 +1,4 @@
-"""Secrets and their hashes: the one place that makes a secret and compares one."""
+"""Secrets and their hashes: the only place that makes and compares secrets."""
 
 import hashlib
 import hmac
@@ -9,12 +9,12 @@ import bcrypt
 from formats import api_key
 from keys.bounded_cache import BoundedCache
 
-MEMORY_SIZE = 16_384  # verified secrets that a process remembers: about 4 MB
-HINT = 4  # characters at the end of a key by which people tell it from others
+MEMORY_SIZE = 16_384  # verified secrets in the cache of a process: about 4 MB
+HINT = 4  # characters at the end of a key that help people to recognise it
 
 
 class NewSecret(NamedTuple):
-    """`hash` is what is kept; the rest goes to the holder, once, as the text of the key."""
+    """A new secret. `hash` is stored; the rest goes to the holder, once, as the text of the key."""
 
     prefix: str
     secret: str
@@ -24,16 +24,16 @@ class NewSecret(NamedTuple):
         return api_key.write_key(self.prefix, key_id, self.secret)
 
     def kept(self, key_id: str) -> dict[str, str]:
-        """The columns of a key's row that it fills."""
+        """The columns of the key's row for this secret."""
         return {"secret_hash": self.hash, "prefix": self.prefix, "hint": self.text(key_id)[-HINT:]}
 
 
 class SecretHasher:
-    """Compares secrets with stored hashes, and remembers which it has seen to match.
+    """Compares secrets with stored hashes, and caches matches.
 
-    bcrypt at its lowest cost takes about 1 ms. A secret is 256 random bits, which no work factor protects any further,
-    so after one success the process keeps its SHA-256 under the stored hash: never the secret, and worth nothing once
-    the hash has changed. The memory is bounded; the oldest entry goes first.
+    bcrypt at its lowest cost takes about 1 ms. A secret is 256 random bits, which a work factor cannot protect better.
+    So after one success the process keeps the SHA-256 of the secret under the stored hash: never the secret itself, and
+    worthless once the hash has changed.
     """
 
     def __init__(self, size: int = MEMORY_SIZE) -> None:
@@ -45,7 +45,7 @@ class SecretHasher:
     def match(self, secret: str, hashes: list[str]) -> str | None:
         """The hash that the secret matches, or None. A hash with a known secret refuses every other without bcrypt."""
         digest = hashlib.sha256(secret.encode()).digest()
-        remembered = {stored: self._known.get(stored) for stored in hashes}  # once: other threads add to it meanwhile
+        remembered = {stored: self._known.get(stored) for stored in hashes}  # read once: other threads add to it
         for stored, known in remembered.items():
             if known is not None and hmac.compare_digest(known, digest):
                 return stored

@@ -1,4 +1,4 @@
-"""What a caller says of a key: of a new one, and of one that is changed. The schemas make both from what came in.
+"""The fields of a new key, and those of a change. The schemas make both from a request.
 
 A field has the name of its column in the table of keys.
 """
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class Unset(Enum):
-    """The value of a field that the caller left out; null is a value as well."""
+    """The value of a field that the caller left out, since null is a value too."""
 
     UNSET = "unset"
 
@@ -19,7 +19,7 @@ Value = str | bool | None  # of a column that a caller may set
 
 class KeyFields:
     def columns(self) -> dict[str, Value]:
-        """The fields that were given, as the table has them."""
+        """The given fields, in the form of the table."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {name: stored(value) for name, value in given.items() if value is not UNSET}
 
@@ -30,7 +30,7 @@ class NewKey(KeyFields):
     role: str = "write"
     scopes: tuple[str, ...] = ()
     description: str = ""
-    expires_at: str | Unset | None = UNSET  # left out: when the acting key ends
+    expires_at: str | Unset | None = UNSET  # left out: the end of the acting key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +44,15 @@ class KeyChanges(KeyFields):
 
     @property
     def only_disables(self) -> bool:
-        """Whether the `write` role is enough, whatever the limits of the acting key."""
+        """Whether the `write` role is enough, without regard to the limits of the acting key."""
         return self == KeyChanges(disabled=True)
 
 
 def stored(value: Value | tuple[str, ...]) -> Value:
-    """A value as its column has it: scopes are one text."""
+    """A value in the form of its column: scopes are one text."""
     return " ".join(value) if isinstance(value, tuple) else value
 
 
 def shown(column: str, value: Value) -> Value | list[str]:
-    """A value of a column as the wire has it."""
+    """A value of a column in the form of the wire."""
     return value.split() if column == "scopes" and isinstance(value, str) else value

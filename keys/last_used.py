@@ -1,4 +1,4 @@
-"""When a key was last used: right to within a minute, at most one write a key a minute."""
+"""The last use of a key: right to a minute, with at most one write a key a minute."""
 
 import threading
 import time
@@ -16,8 +16,8 @@ from models import CheckedKey, api_keys
 from storage.database import BestEffortWriter
 
 USE_INTERVAL = 60  # seconds between two writes of one key's last use
-USE_PENDING = 10_000  # keys whose use could not be written yet
-USE_RETRY = 0.5  # seconds after a write of uses that failed
+USE_PENDING = 10_000  # keys with a use that is not written yet
+USE_RETRY = 0.5  # seconds after a failed write of uses
 USE_AT_END = 0.3  # seconds that the last write of uses may take
 _NOTE_USE = (
     update(api_keys)
@@ -34,7 +34,7 @@ _NOTE_USE = (
 
 
 class LastUse:
-    """Keeps `last_used_at` and `last_used_ip` right to within a minute, at most one write a key a minute.
+    """Keeps `last_used_at` and `last_used_ip` right to a minute, with at most one write a key a minute.
 
     A use that cannot be written (the lock is taken, the disk is full) waits for a later request and fails none.
     """
@@ -42,13 +42,13 @@ class LastUse:
     def __init__(self, writer: BestEffortWriter) -> None:
         self._writer = writer
         self._pending: dict[str, dict[str, Any]] = {}
-        # When a time in the future was corrected, by time.monotonic.
+        # The moments (time.monotonic) at which a time in the future was corrected.
         self._corrected: BoundedCache[float] = BoundedCache(USE_PENDING)
         self._busy = threading.Lock()
         self._retry_at = 0.0
 
     def note(self, row: CheckedKey, address: Callable[[], str | None]) -> None:
-        """A key was used. `address` is asked only when the use is to be written."""
+        """Notes a use of a key. `address` is called only if the use will be written."""
         if _is_due(row.last_used_at) and len(self._pending) < USE_PENDING and self._may_write(row):
             due = _at(time.time() - USE_INTERVAL)
             self._pending[row.id] = {"key_id": row.id, "due": due, "at": now(), "ip": address()}
@@ -56,12 +56,12 @@ class LastUse:
             self.flush()
 
     def flush(self) -> None:
-        """Tries to write what is pending, without waiting for anyone."""
+        """Tries to write pending uses, without waiting."""
         if not self._pending or time.monotonic() < self._retry_at or not self._busy.acquire(blocking=False):
             return
         try:
             uses = list(self._pending.items())
-            ahead = _at(time.time() + USE_INTERVAL)  # as of now: another process may have written a later use since
+            ahead = _at(time.time() + USE_INTERVAL)  # from now: another process may have written a later use since
             self._writer.execute(_NOTE_USE, [{**use, "ahead": ahead} for _, use in uses])
             for key_id, use in uses:
                 if self._pending.get(key_id) is use:
@@ -72,7 +72,7 @@ class LastUse:
             self._busy.release()
 
     def settle(self) -> None:
-        """Writes what is pending, at the end: tries for a moment where another process holds the lock."""
+        """Writes pending uses at the end: retries for a moment if another process holds the lock."""
         end = time.monotonic() + USE_AT_END
         while self._pending and time.monotonic() < end:
             self._retry_at = 0.0
@@ -85,7 +85,7 @@ class LastUse:
         self._writer.close()
 
     def _may_write(self, row: CheckedKey) -> bool:
-        """Two machines whose clocks differ would correct each other at every use: once a minute is enough."""
+        """Whether a use in the future may be corrected: once a minute, or two clocks would correct it at every use."""
         if row.last_used_at is None or row.last_used_at < now():
             return True
         before = self._corrected.get(row.id)
@@ -96,9 +96,9 @@ class LastUse:
 
 
 def _is_due(last: str | None) -> bool:
-    """A use that was noted too long ago is, and one that was noted in the future, as when the clock stepped back.
+    """Whether the last use is too old, or lies in the future because the clock stepped back.
 
-    Mostly it is neither, and the texts of a whole second, which are remembered, say so.
+    Mostly it is neither, and two cached texts, which hold for a whole second, prove it.
     """
     if last is None:
         return True
@@ -109,7 +109,7 @@ def _is_due(last: str | None) -> bool:
 
 @lru_cache(maxsize=2)
 def _settled(second: int) -> tuple[str, str]:
-    """A use that was noted between these is not due at any moment of the second."""
+    """A last use between these two is not due at any moment of the second."""
     return _at(second + 1 - USE_INTERVAL), _at(second + USE_INTERVAL)
 
 

@@ -1,4 +1,4 @@
-"""Nothing escalates: what an acting key has is the most that it can give."""
+"""Nothing escalates: a key can give no more than it has."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from formats.times import wire_time
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an acting key has, and so the most that it can give. `expires_at` None: it never expires."""
+    """The scopes and the expiry of an acting key, and so the most that it can give. None: it never expires."""
 
     scopes: frozenset[str]
     expires_at: str | None
 
     def require_within(self, scopes: Iterable[str], expires_at: str | None) -> None:
-        """Raises ScopeExceedsCreator or ExpiryExceedsCreator unless a key with these fits inside."""
+        """Raises ScopeExceedsCreator or ExpiryExceedsCreator unless a key with these stays within the limits."""
         requested = list(scopes)
         if not self.scopes.issuperset(requested):
             raise ScopeExceedsCreator(requested=redact_values(requested), creator=redact_values(sorted(self.scopes)))

@@ -1,7 +1,7 @@
-"""Which key minted which, walked through keys that are gone: each way is one recursive statement, however long it is.
+"""The lineage of keys: which key minted which, also across deleted keys. A walk is one recursive statement.
 
-The lineage of a key outlives it for as long as something that was minted with it lives, and with that, and so on: so a
-cascade reaches past it. Whoever holds a key decides how long these ways are, and they are walked under the write lock.
+The lineage of a key outlives it as long as any of its descendants lives, so that a cascade reaches past it. Holders of
+keys decide how long a walk is, and it runs under the write lock.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from models import api_keys, lineage
 
 
 def key_ids(key_id: str) -> Select[tuple[str]]:
-    """One id as a selection, of the same type as a column: PostgreSQL holds the two halves of a recursion to that."""
+    """A selection of one id, with the type of the column, as PostgreSQL requires in both halves of a recursion."""
     return select(cast(literal(key_id), api_keys.c.id.type).label("id"))
 
 
 def family(roots: Select[tuple[str]]) -> CTE:
-    """The ids of some keys and of all that was minted with them, through keys that are gone as well."""
+    """The ids of some keys and of all their descendants, also across deleted keys."""
     found = roots.cte("family", recursive=True)
     return found.union(select(lineage.c.key_id).where(lineage.c.parent_id == found.c.id))
 
 
 def forget(tx: Connection, key_id: str) -> None:
-    """Removes what the lineage holds of a key that is gone and has no offspring left, and so upwards."""
+    """Removes the lineage of a deleted key without descendants, and then that of each such key above it."""
     link, child, other = lineage.alias(), lineage.alias(), lineage.alias()
     itself = key_ids(key_id).where(~_lives(key_id), ~exists().where(child.c.parent_id == key_id))
     gone = itself.cte("gone", recursive=True)
@@ -36,7 +36,7 @@ def forget(tx: Connection, key_id: str) -> None:
 
 
 def forget_all(tx: Connection, ids: Sequence[str]) -> None:
-    """The same for many keys at once: of what leads up from them stays what leads to a key that lives."""
+    """Does the same for many keys at once: of the keys above them, those stay that lead to a living key."""
     link, dead = lineage.alias(), select(lineage.c.key_id.label("id")).where(lineage.c.key_id.in_(ids))
     above = dead.where(~_lives(lineage.c.key_id)).cte("above", recursive=True)
     above = above.union(select(link.c.parent_id).where(link.c.key_id == above.c.id, ~_lives(link.c.parent_id)))

@@ -1,9 +1,8 @@
-"""All that can be done with the keys of one tenant, by one actor. The API and the command line call the same methods.
+"""All operations on the keys of one tenant, by one actor. The API and the command line call the same methods.
 
 TenantKeys is bound to a tenant when it is made, and every statement starts from `_mine` or carries the tenant, so no
-view can forget it. A change, its limits and its audit entry are one transaction: what the actor may do is read again
-inside it, with the row locked, so a key that was disabled, lowered, rotated away or deleted meanwhile changes nothing
-more.
+view can forget it. A change, its limits and its audit entry are one transaction, in which the actor's limits are read
+again with the row locked. So a key that was disabled, lowered, rotated or deleted meanwhile changes nothing more.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,13 +33,13 @@ from keys.verification import KeyVerifier
 from models import UNIQUE_NAME, KeyRow, api_keys, is_contained, lineage, status
 from storage.database import Storage, UniqueViolation
 
-BATCH = 10_000  # ids in one statement: a database takes so many and not all
+BATCH = 10_000  # ids in one statement, since databases limit them
 
 _ACTING_KEY = select(api_keys).where(api_keys.c.id == bindparam("key_id")).with_for_update()
 
 
 class Minted(NamedTuple):
-    """A key with its secret: the only moment at which both are in one place."""
+    """A new key with its secret: the only place that holds both."""
 
     api_key: str
     id: str
@@ -60,7 +59,7 @@ class TenantKeys:
         return select(api_keys).where(api_keys.c.tenant == self.tenant)
 
     def page(self, limit: int, after: int) -> Page[KeyRow]:
-        """Keys in order of creation, from the one after the cursor; the cursor needs no key to be still there."""
+        """Keys in order of creation, after the cursor. The key at the cursor may be deleted."""
         rows = self._storage.all(self._mine.where(api_keys.c.seq > after).order_by(api_keys.c.seq).limit(limit + 1))
         return paging.page(_typed(rows), limit, lambda row: row.seq)
 
@@ -72,12 +71,12 @@ class TenantKeys:
         return KeyRow._make(row)
 
     def create(self, new: NewKey, owner: str | None = None) -> Minted:
-        """Mints a key, for the owner or else for that of the acting credential.
+        """Mints a key for the owner, by default the owner of the acting credential.
 
-        Raises DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed when the acting key has
+        Raises DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator, and AuthenticationFailed if the acting key has
         ended meanwhile.
         """
-        # Before the turn, since bcrypt may be set to be slow.
+        # Before the transaction, since bcrypt may be slow.
         key_id, secret = verification.new_id(), self._verifier.new_secret()
         with self._change() as (tx, limits):
             expires_at = new.expires_at
@@ -104,9 +103,9 @@ class TenantKeys:
         return Minted(secret.text(key_id), key_id, new.name)
 
     def update(self, name: str, changes: KeyChanges) -> KeyRow:
-        """Changes a key and returns it as it is then.
+        """Changes a key and returns the changed row.
 
-        What a person disabled no key enables again. Raises UnknownApiKey, DuplicateName, InsufficientPermissions,
+        No key can enable a key that a person disabled. Raises UnknownApiKey, DuplicateName, InsufficientPermissions,
         ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
         """
         values = changes.columns()
@@ -123,7 +122,7 @@ class TenantKeys:
             changed = {column: value for column, value in values.items() if getattr(before, column) != value}
             if changed:
                 tx.execute(update(api_keys).where(api_keys.c.id == before.id).values(changed))
-                if changed.pop("disabled_by", None):  # a change also where the key was disabled already
+                if changed.pop("disabled_by", None):  # also a change of a key that was disabled already
                     changed["disabled"] = True
                 details = {
                     column: {"from": shown(column, getattr(before, column)), "to": shown(column, value)}
@@ -133,7 +132,7 @@ class TenantKeys:
         return after
 
     def rotate(self, name: str, grace_seconds: int = 0) -> Minted:
-        """A new secret for the same key. The old one works for `grace_seconds` more; an earlier grace ends.
+        """Gives a key a new secret. The old one works for `grace_seconds` more; an earlier grace ends.
 
         Raises UnknownApiKey, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
         """
@@ -154,9 +153,9 @@ class TenantKeys:
         return Minted(secret.text(row.id), row.id, row.name)
 
     def delete(self, name: str | None = None, *, key_id: str | None = None, cascade: bool = False) -> None:
-        """Deletes a key, with `cascade` also all that was minted with it, and with those, in one transaction.
+        """Deletes a key, with `cascade` also the keys that it minted, and theirs, in one transaction.
 
-        It is known by its name or by its id; a key that is gone, whose offspring a cascade still reaches, by its id.
+        The key is given by its name or its id. By its id, a cascade also works for a deleted key.
         Raises UnknownApiKey, AuthenticationFailed.
         """
         with self._change() as (tx, _):
@@ -164,7 +163,7 @@ class TenantKeys:
             root = key_id or next(row.id for row in rows if row.name == name)
             if cascade:
                 below = select(family(key_ids(root)).c.id)
-                tx.execute(delete(api_keys).where(api_keys.c.id.in_(below)))  # whose tenant is that of the root
+                tx.execute(delete(api_keys).where(api_keys.c.id.in_(below)))  # they have the tenant of the root
                 tx.execute(delete(lineage).where(lineage.c.key_id.in_(below), lineage.c.key_id != root))
             else:
                 tx.execute(delete(api_keys).where(api_keys.c.id == root))
@@ -174,13 +173,13 @@ class TenantKeys:
             self._record(tx, "key.deleted", [Subject(row.id, row.name) for row in rows if row.id == root], None)
 
     def doomed(self, name: str | None = None, *, key_id: str | None = None, cascade: bool = False) -> list[KeyRow]:
-        """What `delete` would delete, in order of creation. Raises UnknownApiKey."""
+        """The keys that `delete` would delete, in order of creation. Raises UnknownApiKey."""
         return _known(_typed(self._storage.all(self._doomed(name, key_id, cascade))), name, key_id)
 
     def prune(self, before: str) -> list[str]:
         """Deletes the keys that expired by that moment, disabled ones too, in one transaction; returns their names.
 
-        They are looked for before the turn, so that it takes as long as what is deleted and not as all that there is.
+        The search comes before the transaction, which then takes time for the deleted keys only, not for all keys.
         """
         ids, names = [key.id for key in self.expired(before)], dict[str, str]()
         with self._change() as (tx, _):
@@ -201,15 +200,15 @@ class TenantKeys:
         ]
 
     def audit(self, limit: int, before: int | None) -> Page[Row[Any]]:
-        """The tenant's entries, newest first, from the one before the given id."""
+        """The tenant's entries, newest first, with ids below `before`."""
         return audit.page(self._storage, self.tenant, limit, before)
 
     @contextmanager
     def _change(self) -> Iterator[tuple[Connection, Limits | None]]:
-        """A transaction, and the limits of the acting key as they are inside it; None for people, who have none.
+        """A transaction, and the current limits of the acting key; None for people, who have no limits.
 
-        No other change of the tenant is made meanwhile: nobody mints with a key that is being deleted, whoever lists
-        keys overlooks none, and a cascade misses nobody. The unique constraint on the name decides.
+        No other change of the tenant happens meanwhile: nobody mints with a key that is being deleted, a list of keys
+        overlooks none, and a cascade misses none. The unique constraint decides whether a name is free.
         """
         try:
             with self._storage.write(self.tenant) as tx:
@@ -227,7 +226,7 @@ class TenantKeys:
         if row is None or status(row) != "active" or self._principal.secret_hash not in verification.valid_hashes(row):
             raise AuthenticationFailed("the acting key ended before the change was made", key_id=self._principal.key_id)
         Principal("api_key", row.tenant, row.owner, row.role).require_role("write")
-        # A secret in its grace gives no longer life than its own, or it could rotate itself out of its end.
+        # A secret in its grace can give no longer life than its own, or it could escape its end by a rotation.
         return Limits(frozenset(row.scopes.split()), verification.ends_at(row, self._principal.secret_hash))
 
     def _doomed(self, name: str | None, key_id: str | None, cascade: bool) -> Select[Any]:
@@ -236,12 +235,12 @@ class TenantKeys:
             return itself
         roots = key_ids(key_id) if key_id is not None else itself.with_only_columns(api_keys.c.id)
         found, key = family(roots), api_keys.alias()
-        # Not from `_mine`: the index on tenants would lead through all of their keys while others wait.
+        # Not from `_mine`: the index on tenants would scan all keys of the tenant while others wait.
         mine = select(found.c.id).where(exists().where(key.c.id == found.c.id, key.c.tenant == self.tenant))
         return select(api_keys).where(api_keys.c.id.in_(mine)).order_by(api_keys.c.seq)
 
     def _disabled_by(self, row: KeyRow, *, disabled: bool) -> str | None:
-        """By whom a key is disabled from now on. A person takes over from a key, and only a person undoes theirs.
+        """The kind of actor that disables the key from now on. A person takes over from a key, and never the reverse.
 
         Raises InsufficientPermissions.
         """
@@ -254,7 +253,7 @@ class TenantKeys:
         return row.disabled_by if stays else kind
 
     def _find(self, tx: Connection, name: str) -> KeyRow:
-        """The row, which nobody changes until the transaction ends. Raises UnknownApiKey."""
+        """The row, locked until the transaction ends. Raises UnknownApiKey."""
         row = tx.execute(self._mine.where(api_keys.c.name == name).with_for_update()).first()
         if row is None:
             raise UnknownApiKey(name)
@@ -273,7 +272,7 @@ def _require_row_within(limits: Limits, row: KeyRow) -> None:
 
 
 def _known(rows: list[KeyRow], name: str | None, key_id: str | None) -> list[KeyRow]:
-    """The rows, or UnknownApiKey where there is none."""
+    """The rows. Raises UnknownApiKey if there are none."""
     if rows:
         return rows
     raise UnknownApiKey(name or "") if key_id is None else UnknownApiKeyId(key_id)

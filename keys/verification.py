@@ -1,4 +1,4 @@
-"""Whether a key is good: its row read now, its secret compared, its end looked at."""
+"""The check of a key: its row is read now, its secret compared, its end checked."""
 
 import uuid
 
@@ -17,7 +17,7 @@ _BY_ID = select(*(api_keys.c[column] for column in CheckedKey._fields)).where(ap
 
 
 class KeyVerifier:
-    """Mints and checks keys for one service: its prefix, its bcrypt cost, its memory."""
+    """Mints and checks keys for one service, with its prefix, its bcrypt cost and its cache."""
 
     def __init__(self, storage: Storage, prefix: str, rounds: int) -> None:
         self.prefix = prefix
@@ -27,7 +27,7 @@ class KeyVerifier:
         self._rounds = rounds
 
     def new_secret(self) -> NewSecret:
-        """Takes one bcrypt: about 1 ms at its lowest cost."""
+        """A new secret. It takes one bcrypt: about 1 ms at the lowest cost."""
         secret = api_key.new_secret()
         hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(self._rounds)).decode()
         return NewSecret(self.prefix, secret, hashed)
@@ -35,7 +35,7 @@ class KeyVerifier:
     def check(self, text: str) -> tuple[CheckedKey, str]:
         """The row of a good key, read now, and the hash that its secret matched.
 
-        Raises AuthenticationFailed; what is wrong is told only to the holder of the right secret.
+        Raises AuthenticationFailed, which tells the reason only to the holder of the right secret.
         """
         row, matched = self.find(text)
         if row.disabled:
@@ -45,7 +45,7 @@ class KeyVerifier:
         return row, matched
 
     def find(self, text: str) -> tuple[CheckedKey, str]:
-        """The same for a key that may be disabled or expired. Raises AuthenticationFailed."""
+        """The same, also for a disabled or expired key. Raises AuthenticationFailed."""
         parsed = api_key.read_key(text)
         if parsed is None:
             raise surrounded(text) or AuthenticationFailed("malformed key")
@@ -61,7 +61,7 @@ class KeyVerifier:
 
 
 def surrounded(text: str) -> AuthenticationFailed | None:
-    """The refusal of a key that was pasted with what stood around it, such as quotes; None for anything else."""
+    """The refusal of a key with something around it, such as quotes; None for any other text."""
     key_id = api_key.surrounded_key(text)
     return AuthenticationFailed("a key with something around it", key_id=key_id) if key_id else None
 
@@ -78,12 +78,12 @@ def valid_hashes(row: KeyRow | CheckedKey) -> list[str]:
 
 
 def prefix_of(row: KeyRow | CheckedKey, matched: str) -> str | None:
-    """The prefix under which a secret was minted; None when that was not kept then, so that any is good."""
+    """The prefix of a secret when it was minted. None: an early version did not store it, so any prefix is good."""
     return row.prefix if matched == row.secret_hash else row.previous_prefix
 
 
 def ends_at(row: KeyRow | CheckedKey, matched: str) -> str | None:
-    """When a credential ends: with its key, or before that with the grace of a secret that was rotated away."""
+    """The end of a credential: that of its key, or that of the grace of an old secret if it comes first."""
     if matched == row.secret_hash:
         return row.expires_at
     return min((end for end in (row.previous_until, row.expires_at) if end is not None), default=None)
