@@ -1,1 +1,1 @@
-"""Where everything is kept."""
+"""The database and its files."""

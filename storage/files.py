@@ -1,4 +1,4 @@
-"""Directories and files that survive a power cut, and one process at a time among them."""
+"""Directories and files that survive a power cut, and a lock on directories between processes."""
 
 import fcntl
 import os
@@ -8,19 +8,19 @@ from pathlib import Path
 
 
 def make_directory(path: Path) -> None:
-    """Makes a directory for its owner alone; one that is there already keeps its mode. Raises OSError."""
+    """Makes a directory for its owner alone. An existing one keeps its mode. Raises OSError."""
     for directory in reversed([place for place in (path, *path.parents) if not place.is_dir()]):
         directory.mkdir(mode=0o700, exist_ok=True)
         sync_directory(directory.parent)
 
 
 def create_file(path: Path) -> int:
-    """The descriptor of a new file for its owner alone. Raises OSError, also where there is one already."""
+    """The descriptor of a new file for its owner alone. Raises OSError, also for an existing file."""
     return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
 
 
 def sync_file(path: Path) -> None:
-    """Makes what was written to a file survive a power cut."""
+    """Makes the content of a file survive a power cut."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -35,14 +35,14 @@ def sync_directory(path: Path) -> None:
 
 
 def remove(path: Path, *suffixes: str) -> None:
-    """Removes the files whose names are the path and a suffix, as far as they are there."""
+    """Removes the existing files whose names are the path and a suffix."""
     for suffix in suffixes:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 @contextmanager
 def alone_in(*directories: Path) -> Iterator[None]:
-    """Another process that asks for one of the directories waits until the end. Raises OSError."""
+    """Locks the directories: another process that asks for one of them waits until the end. Raises OSError."""
     with ExitStack() as stack:
         for directory in sorted({path.resolve() for path in directories}):
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

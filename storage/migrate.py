@@ -1,4 +1,4 @@
-"""The schema, version by version: Alembic on a connection."""
+"""The versions of the schema: Alembic on a connection."""
 
 from pathlib import Path
 
@@ -14,13 +14,13 @@ def is_newest(version: str) -> bool:
 
 
 def is_known(version: str) -> bool:
-    """Whether a database of this version can be brought up to date here."""
+    """Whether this service can bring a database of this version up to date."""
     return version in {SCHEMA, *(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))}
 
 
 def bring_up_to_date(connection: Connection) -> None:
-    """Runs the migrations that the database lacks. The transaction is the caller's. Raises DBAPIError."""
-    # Imported here because a start that finds the newest schema, as nearly all do, needs none of it.
+    """Runs the missing migrations in the caller's transaction. Raises DBAPIError."""
+    # Imported here because most starts find the newest schema and do not need it.
     from alembic import command
     from alembic.config import Config
 

@@ -11,12 +11,12 @@ from storage.sqlite.connection import connect, stamp
 
 
 def back_up(database: Path, file: Path) -> None:
-    """Raises FileExistsError and any other OSError of the file, and DatabaseUnavailable."""
+    """Copies the database to a new file. Raises FileExistsError, other OSErrors of the file, DatabaseUnavailable."""
     part = file.with_name(f"{file.name}.part-{os.getpid()}")
     os.close(create_file(part))
     try:
         _copy(database, part)
-        os.link(part, file)  # refuses, at once and for good, to replace what is there
+        os.link(part, file)  # refuses to replace an existing file, in one step
     finally:
         part.unlink()
     sync_directory(file.parent)

@@ -1,4 +1,4 @@
-"""Writes that may be lost."""
+"""The writer for changes that may be lost."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,16 +10,16 @@ from storage.sqlite.connection import ErrorTranslation, count_change, driver, ex
 
 
 class SqliteBestEffortWriter(BestEffortWriter):
-    """Writes that never wait for a lock and may be lost in a power cut: a connection that does not sync its commits."""
+    """Writes on a connection that never waits for a lock and does not sync its commits: a power cut may lose them."""
 
     def __init__(self, engine: Engine, check_writable: Callable[[], None]) -> None:
-        """`check_writable` raises DatabaseUnavailable where nothing may be written."""
+        """`check_writable` raises DatabaseUnavailable if nothing may be written."""
         self._engine = engine
         self._check_writable = check_writable
         self._connection: Connection | None = None
 
     def execute(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
-        """In one transaction."""
+        """Runs the statement for each row, in one transaction."""
         self._check_writable()
         with ErrorTranslation():
             connection = self._connection or self._open()

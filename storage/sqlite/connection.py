@@ -1,4 +1,4 @@
-"""A connection to the SQLite file: its settings, its marks, and its errors in the words of the service."""
+"""A connection to the SQLite file: its settings, the marks in the file, and the translation of errors."""
 
 import secrets
 import sqlite3
@@ -18,9 +18,9 @@ from storage.database import UniqueViolation
 from storage.sqlite.write_queue import BUSY_TIMEOUT
 
 HEADER = 100  # bytes of a database file
-# Within it: what every SQLite file begins with, `user_version` and `application_id`.
+# In the header: the first bytes of every SQLite file, `user_version` and `application_id`.
 MAGIC, STAMP, COUNT = slice(0, 16), slice(60, 64), slice(68, 72)
-MAX_COUNT = 2**31 - 1  # after which the count of changes begins again at 0
+MAX_COUNT = 2**31 - 1  # then the count of changes starts again at 0
 
 
 def connect(path: Path | str, mode: str = "rw") -> sqlite3.Connection:
@@ -31,39 +31,39 @@ def connect(path: Path | str, mode: str = "rw") -> sqlite3.Connection:
     connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA trusted_schema = OFF")  # whoever wrote the file may call no function from within it
+    connection.execute("PRAGMA trusted_schema = OFF")  # the author of the file may call no function from within it
     return connection
 
 
 def stamp(connection: sqlite3.Connection) -> None:
-    """Marks a database as itself, so that another one in its file, or a copy of it, is known for what it is."""
+    """Writes a random `user_version`, so that another database in this place, or a copy, is detected."""
     connection.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
 
 
 def count_change(connection: sqlite3.Connection) -> None:
-    """Within a transaction: notes in the header that there is one change more.
+    """Counts a change in the header, within its transaction.
 
-    So each change writes page 1, which names the database and says which change it is: by that a WAL is known to belong
-    to a file or not (wal). SQLite's own counter does not count each transaction in WAL mode.
+    So each change writes page 1, with the mark of the database and the number of the change, which tell whether a WAL
+    belongs to a file (wal). SQLite's own counter does not count every transaction in WAL mode.
     """
     count = connection.execute("PRAGMA application_id").fetchone()[0]
     connection.execute(f"PRAGMA application_id = {(count + 1) & MAX_COUNT}")
 
 
 def engine_options(path: Path) -> dict[str, Any]:
-    """For create_engine. No pool: `Storage` keeps the connections, so that a thread never waits for one."""
+    """Options for create_engine. No pool: the storage keeps connections, so that no thread waits for one."""
     return {
         "creator": lambda: connect(path),
         "poolclass": pool.NullPool,
         "isolation_level": "AUTOCOMMIT",
-        "hide_parameters": True,  # they hold hashes
+        "hide_parameters": True,  # parameters hold hashes
     }
 
 
 class ErrorTranslation:
-    """SQLite's errors as DatabaseUnavailable, but for a violated constraint and for mistakes of our own.
+    """Raises SQLite's errors as DatabaseUnavailable, except violated constraints and our own mistakes.
 
-    A class, since a generator takes three microseconds of every check.
+    It is a class because a generator would cost three microseconds of every check.
     """
 
     OURS = (IntegrityError, ProgrammingError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
@@ -78,7 +78,7 @@ class ErrorTranslation:
 
 @contextmanager
 def unique_violations() -> Iterator[None]:
-    """Raises UniqueViolation for a broken unique constraint; any other error passes as it is."""
+    """Raises UniqueViolation for a broken unique constraint; other errors pass unchanged."""
     try:
         yield
     except IntegrityError as error:
@@ -89,7 +89,7 @@ def unique_violations() -> Iterator[None]:
 
 
 def _constraint_on(columns: set[str]) -> str:
-    """The name of a unique constraint. SQLite tells its columns alone, and that of an early release has no name."""
+    """The name of a unique constraint. SQLite tells only its columns, and in an early release it has no name."""
     for table in db.metadata.tables.values():
         for constraint in table.constraints:
             if isinstance(constraint, ColumnCollectionConstraint) and set(map(str, constraint.columns)) == columns:
@@ -98,10 +98,10 @@ def _constraint_on(columns: set[str]) -> str:
 
 
 def execute_raw(connection: Connection, statement: str) -> None:
-    """A statement without parameters, past SQLAlchemy's compiler: some come with every write."""
+    """Runs a statement without parameters past SQLAlchemy's compiler, since every write has some."""
     driver(connection).execute(statement)
 
 
 def driver(connection: Connection) -> sqlite3.Connection:
-    """What SQLAlchemy's connection is made of."""
+    """The underlying DB-API connection."""
     return cast(sqlite3.Connection, connection.connection.dbapi_connection)

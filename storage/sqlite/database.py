@@ -1,4 +1,4 @@
-"""The SQLite file: read and written, and detected when it was replaced or overwritten.
+"""The SQLite file: reading, writing, and detection of a replaced or overwritten file.
 
 SQLite has one write lock for the whole file, so the changes of all tenants come one after another.
 """
@@ -32,30 +32,30 @@ from storage.sqlite.connection import (
 from storage.sqlite.write_queue import WriteQueue
 
 CHECKPOINT_TIMEOUT = 500  # milliseconds
-LOCK_STEP = 100  # milliseconds that a write waits for the lock before it looks whether it may go on waiting
+LOCK_STEP = 100  # milliseconds of each wait for the lock; then the write checks whether it may go on waiting
 
 T = TypeVar("T")
 _PING = text("SELECT 1 FROM api_keys LIMIT 1")
 
 
 def is_open_here(path: Path) -> bool:
-    """Whether this process has the database open: then nobody may open and close its files past SQLite."""
+    """Whether this process has the database open: then no code may open and close its files past SQLite."""
     return any(storage.is_at(path) for storage in _open)
 
 
 class SqliteStorage(Storage):
-    """One database file, open for as long as the process runs. One instance a file and process."""
+    """One database file, open as long as the process runs. A process has one instance a file."""
 
     def __init__(self, engine: Engine, path: Path) -> None:
-        real = path.resolve()  # SQLite puts the WAL beside the file that a link leads to
+        real = path.resolve()  # SQLite puts the WAL beside the target of a link
         self._directory, self._file, self._beside = str(real.parent), str(path), (f"{real}-wal", f"{real}-shm")
         self._real = str(real)
         self._process = os.getpid()
         self.engine = engine
-        self._idle: deque[tuple[Connection, sqlite3.Connection]] = deque()  # each with what it is made of
+        self._idle: deque[tuple[Connection, sqlite3.Connection]] = deque()  # each with its DB-API connection
         self._queue = WriteQueue()
         self._writer: Connection | None = None
-        # Held to the end: while one connection is open, SQLite never removes the files beside the database, so their
+        # Open to the end: while a connection is open, SQLite never removes the files beside the database, so their
         # identity is fixed.
         self._anchor = self.engine.connect()
         self._anchor.exec_driver_sql("SELECT count(*) FROM api_keys WHERE 0").all()
@@ -69,7 +69,7 @@ class SqliteStorage(Storage):
         self.check_file()
 
     def close(self) -> None:
-        """Closes everything, and with the last connection of all processes SQLite removes the WAL."""
+        """Closes everything. With the last connection of all processes SQLite removes the WAL."""
         while self._idle:
             self._idle.pop()[0].close()
         for connection in (self._writer, self._anchor):
@@ -79,7 +79,7 @@ class SqliteStorage(Storage):
         _open.discard(self)
 
     def is_at(self, path: Path) -> bool:
-        """Whether the path, or the file that it leads to, is that of this database."""
+        """Whether the path leads to the file of this database."""
         try:
             found = os.stat(path)
         except OSError:
@@ -108,8 +108,8 @@ class SqliteStorage(Storage):
     def write(self, tenant: str = "") -> Iterator[Connection]:
         """A transaction that holds SQLite's write lock from its start.
 
-        Raises DatabaseUnavailable when the turn or the lock does not come in time, the file cannot be written, or it
-        was moved away or replaced before the commit was done.
+        Raises DatabaseUnavailable if the turn or the lock does not come in time, the file cannot be written, or the
+        file was moved or replaced before the commit was done.
         """
         with self._queue.turn() as deadline, ErrorTranslation(), unique_violations():
             self.check_writable()
@@ -142,20 +142,20 @@ class SqliteStorage(Storage):
         self.check_file()
 
     def _checkpoint(self, mode: str) -> None:
-        """Takes the WAL into the database file. PASSIVE takes what is in nobody's way and waits for nobody; TRUNCATE
-        takes all, waits for others for a moment, and leaves the WAL empty. Raises DatabaseUnavailable."""
+        """Takes the WAL into the database file. PASSIVE takes the part that nobody uses, and never waits; TRUNCATE
+        takes all, waits briefly for others, and leaves the WAL empty. Raises DatabaseUnavailable."""
         self.check_writable()
         with ErrorTranslation(), closing(self.engine.connect()) as connection:
             execute_raw(connection, f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT}")
             execute_raw(connection, f"PRAGMA wal_checkpoint({mode})")
 
     def check_file(self) -> None:
-        """Raises DatabaseUnavailable when the path no longer leads to the file that was opened at the start, and in a
-        process that was forked since: SQLite's locks are not inherited, and what it writes without them is lost.
+        """Raises DatabaseUnavailable if the path no longer leads to the file of the start, and in a forked process:
+        SQLite's locks are not inherited, and writes without them are lost.
 
-        By `stat`, since opening and closing the file would drop SQLite's locks. Its header is looked at, through a
-        descriptor that stays open, whenever the file was modified: what was written over in place is not ours either,
-        and what the connections still have of it in memory cannot be trusted from then on.
+        It uses `stat`, since opening and closing the file would drop SQLite's locks. If the file was modified, it reads
+        the header through a descriptor that stays open: a file that was overwritten in place is not ours either, and
+        the pages of the old one in the caches of connections cannot be trusted.
         """
         if os.getpid() != self._process:
             raise DatabaseUnavailable("the database was opened before a fork; load the application in each worker")
@@ -181,7 +181,7 @@ class SqliteStorage(Storage):
         return header[MAGIC], header[STAMP]
 
     def check_writable(self) -> None:
-        """Raises DatabaseUnavailable, also where an open connection would go on writing though nobody may any more."""
+        """Raises DatabaseUnavailable if the file is read-only, even if an open connection could still write."""
         self.check_file()
         for place in (self._directory, self._file):
             if not os.access(place, os.W_OK):
@@ -204,7 +204,7 @@ class SqliteStorage(Storage):
         return result
 
     def _take_writer(self) -> Connection:
-        """The connection that writes, which is put back only when all is well."""
+        """The connection of writers, which is put back only after a success."""
         connection, self._writer = self._writer, None
         if connection is None:
             connection = self.engine.connect()
@@ -212,7 +212,7 @@ class SqliteStorage(Storage):
         return connection
 
     def _begin(self, connection: Connection, deadline: float) -> None:
-        """Waits for SQLite's lock step by step: when the service ends meanwhile, the request is still answered."""
+        """Waits for SQLite's lock in short steps, so that a request is still answered when the service ends."""
         while True:
             try:
                 return execute_raw(connection, "BEGIN IMMEDIATE")
@@ -221,9 +221,9 @@ class SqliteStorage(Storage):
                     raise
 
     def _give_up(self, connection: Connection, *, broken: bool) -> None:
-        with suppress(sqlite3.Error):  # there may be no transaction, or SQLite has rolled it back itself
+        with suppress(sqlite3.Error):  # there may be no transaction, or SQLite rolled it back itself
             execute_raw(connection, "ROLLBACK")
-        if broken:  # a violated constraint counts as that too: cheap, and rare
+        if broken:  # a violated constraint counts too, which is cheap and rare
             connection.close()
         else:
             self._writer = connection

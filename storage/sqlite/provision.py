@@ -1,7 +1,7 @@
-"""Before the first connection: a database file that is there, complete, and of the newest schema; or a StartupError.
+"""Makes sure, before the first connection, that a complete database file of the newest schema is there.
 
-A new one appears whole or not at all: it is made under another name, synced, and renamed. So a database that is there
-is complete, and one that is missing beside its remains was lost: nothing is made anew in its place.
+A new file appears whole or not at all: it is made under another name, synced, and renamed. So an existing database is
+complete. If one is missing beside its remains, it was lost, and no new one is made in its place.
 """
 
 import os
@@ -22,7 +22,7 @@ from storage.sqlite.wal import require_own_wal
 def provision(path: Path, *companions: Path) -> bool:
     """Creates the database or brings it up to date; returns whether it is new. Raises StartupError.
 
-    `companions` are files that a start makes with it: where one is without it, the database was lost.
+    `companions` are files that a start makes with the database: if one is there without it, the database was lost.
     """
     if os.path.lexists(path):
         _bring_up_to_date(path)
@@ -33,12 +33,12 @@ def provision(path: Path, *companions: Path) -> bool:
 
 
 def look_at_schema(connection: sqlite3.Connection) -> tuple[str, str]:
-    """What forbids the use of a database, if anything, and the version of its schema. Raises sqlite3.Error."""
+    """The reason not to use a database, or an empty text, and the version of its schema. Raises sqlite3.Error."""
     found = [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
     if len(found) != 1 or not migrate.is_known(found[0]):
         return f"whose schema {found} is unknown here: a newer version has written it", ""
     connection.execute("SELECT 1 FROM api_keys LIMIT 1")
-    # Nothing of ours has any, and they would run with the statements of the service: each new key made an admin's, say.
+    # The service has none, and they would run with its statements: one could give each new key another role, say.
     added = connection.execute("SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'view')").fetchone()
     return (f"which has a {added[0]} that is not of this service: {added[1]!a}", "") if added else ("", found[0])
 
@@ -71,7 +71,7 @@ def _bring_up_to_date(path: Path) -> None:
         with closing(connect(path)) as connection:
             unknown, found = look_at_schema(connection)
             mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-            if mode != "wal" and not unknown:  # a database that somebody has written out by other means
+            if mode != "wal" and not unknown:  # somebody has rewritten the database by other means
                 connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.Error as error:
         raise _refusal(f"names {path}, which cannot be used as a database of this service: {error}") from None

@@ -1,8 +1,8 @@
-"""A copy becomes the database, while no service runs.
+"""Puts a copy in place of the database, while no service runs.
 
-A crash at any point leaves the old database, whole, or the new one, whole: the copy is made and checked under another
-name, what the old WAL holds is taken into the old database, and one rename puts the new in its place. The old one stays
-beside under a name of its own. The copy that is given is only read.
+A crash at any point leaves either database whole: the copy is made and checked under another name, the old WAL is taken
+into the old database, and one rename puts the new one in its place. The old one stays beside it under another name. The
+given copy is only read.
 """
 
 import os
@@ -24,11 +24,11 @@ BESIDE = ("-shm", "-wal", "-journal")  # removed in this order: an index without
 
 
 class RestoreRefused(Exception):
-    """Why a copy cannot become the database, as one line."""
+    """The reason why a copy cannot become the database, as one line."""
 
 
 def put_in_place(file: Path, database: Path) -> Path | None:
-    """Makes a copy of the file the database; returns where the one of before is, if there was any.
+    """Puts a copy of the file in place of the database; returns the new path of the old one, if there was one.
 
     No other process may start or restore meanwhile. Raises RestoreRefused, OSError.
     """
@@ -60,7 +60,7 @@ def _require_copy(file: Path, database: Path) -> None:
 
 
 def _copy(file: Path, new: Path) -> None:
-    """With what lies beside it, as where the files were copied after a crash: only together are they whole."""
+    """Copies the file with its WAL or journal: after a crash only all together are whole."""
     remove(new, "", *BESIDE)
     for suffix in ("", "-wal", "-journal"):
         with (
@@ -72,7 +72,7 @@ def _copy(file: Path, new: Path) -> None:
 
 
 def _check(file: Path, new: Path) -> None:
-    """Makes the copy one whole file that can be started with, and a database of its own; or raises RestoreRefused."""
+    """Checks the copy, and makes it one whole file with a new mark. Raises RestoreRefused."""
     try:
         require_own_wal(new)
         with closing(connect(new)) as connection:
@@ -94,7 +94,7 @@ def _check(file: Path, new: Path) -> None:
 
 @contextmanager
 def _held(database: Path) -> Iterator[None]:
-    """Nobody opens the database meanwhile: it is whole in one file, as far as it can be, and locked."""
+    """Locks the old database, so that nobody opens it meanwhile, with its WAL taken in if it is sound."""
     if not database.exists():
         yield
         return
@@ -106,7 +106,7 @@ def _held(database: Path) -> Iterator[None]:
 
 
 def _take_in_wal(database: Path) -> None:
-    """Of a database that is sound. One that is not, which may be why it is replaced, stays as it is, WAL and all."""
+    """Takes the WAL into a sound database. A damaged one, which may be replaced for that, stays unchanged."""
     with suppress(StartupError, sqlite3.Error):
         require_own_wal(database)
         with closing(connect(database)) as connection:
@@ -114,7 +114,7 @@ def _take_in_wal(database: Path) -> None:
 
 
 def _set_aside(database: Path) -> Path | None:
-    """Gives the old files second names, and takes from beside the database what would be read with the new one."""
+    """Gives the old files second names, and removes those that SQLite would read with the new database."""
     moment = datetime.now(UTC)
     kept = database.with_name(f"{database.name}.before-restore-{moment:%Y%m%dT%H%M%S.%fZ}")
     there = [suffix for suffix in ("", "-wal", "-journal") if os.path.lexists(f"{database}{suffix}")]

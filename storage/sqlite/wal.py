@@ -1,10 +1,9 @@
-"""Whether the WAL beside a database is its own: asked at the start, before SQLite reads either.
+"""Checks at the start, before SQLite reads either, that the WAL beside a database is its own.
 
-SQLite takes every WAL whose checksums hold. A backup that is put over a database whose WAL stays becomes a mixture of
-the two, without a word. But each change writes page 1 (connection), on which stand the random stamp of the database and
-the number of the change, and a WAL holds every change since the moment when the file beside it was whole. So the number
-in the file is at least the one before the first change in its WAL, and at most that of the last. A crash at any moment
-leaves it so.
+SQLite accepts any WAL whose checksums hold. A backup that is copied over a database whose WAL stays silently becomes a
+mixture of both. But each change writes page 1 (connection), with the random mark of the database and the number of the
+change, and a WAL holds every change since the file beside it was whole. So the number in the file is at least the one
+before the first change in its WAL, and at most that of the last. This holds after a crash at any moment.
 
 The formats are those of https://www.sqlite.org/fileformat2.html#walformat and https://www.sqlite.org/walformat.html.
 """
@@ -22,19 +21,19 @@ from storage.sqlite.connection import COUNT, HEADER, MAGIC, MAX_COUNT, STAMP
 from storage.sqlite.database import is_open_here
 
 SQLITE = b"SQLite format 3\0"
-WAL_MODE = slice(18, 20)  # of a database's header: 2 and 2 while changes go to a WAL
+WAL_MODE = slice(18, 20)  # of the header: 2 and 2 if the database uses a WAL
 WAL_HEADER, FRAME_HEADER = 32, 24  # bytes
 WAL_MAGIC = 0x377F0682  # one more: checksums are over big-endian words
-SHARED_LOCK = (510, 0x40000002)  # length and start of the bytes of a database that every reader locks
-SHM_LOCK = (1, 128)  # the same of the -shm file
+SHARED_LOCK = (510, 0x40000002)  # length and start of the bytes that every reader of a database locks
+SHM_LOCK = (1, 128)  # the same in the -shm file
 
 Sums = tuple[int, int]
 
 
 def require_own_wal(database: Path) -> None:
-    """Raises StartupError when the WAL beside the database belongs to another, or its own was taken away.
+    """Raises StartupError if the WAL beside the database belongs to another one, or its own WAL is missing.
 
-    Looks only while no process has the database open: a WAL in use was looked at before, and changes meanwhile.
+    It checks only while no process has the database open: a WAL in use was checked before, and is changing.
     """
     real = database.resolve()
     if is_open_here(real):
@@ -44,7 +43,7 @@ def require_own_wal(database: Path) -> None:
         raise _refusal(
             database, f"{wal} is gone, and with it the last changes: put it back, or remove {index} to do without"
         )
-    with suppress(OSError), real.open("r+b") as file:  # what cannot be read is for SQLite to say
+    with suppress(OSError), real.open("r+b") as file:  # SQLite will report a file that cannot be read
         if lock_alone(file.fileno(), SHARED_LOCK) and wal.is_file():
             with wal.open("rb") as frames:
                 if not _belong_together(file.read(HEADER), list(_first_pages(frames))):
@@ -52,14 +51,14 @@ def require_own_wal(database: Path) -> None:
 
 
 def is_open_elsewhere(database: Path) -> bool:
-    """Whether another process has the database open, or one that was at its place. Only while none here has."""
+    """Whether another process has the database, or an earlier one in its place, open. Only while none here has."""
     return not all(_free(path, lock) for path, lock in ((database, SHARED_LOCK), (Path(f"{database}-shm"), SHM_LOCK)))
 
 
 def lock_alone(descriptor: int, lock: tuple[int, int]) -> bool:
-    """Takes SQLite's own lock for one that is alone; False when another process has the file open.
+    """Takes SQLite's exclusive lock; returns False if another process has the file open.
 
-    It ends when this process closes the file, by whichever descriptor.
+    The lock ends when this process closes any descriptor of the file.
     """
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, *lock)
@@ -72,7 +71,7 @@ def _free(path: Path, lock: tuple[int, int]) -> bool:
     try:
         with path.open("r+b") as file:
             return lock_alone(file.fileno(), lock)
-    except OSError:  # there is none
+    except OSError:  # there is no such file
         return True
 
 
@@ -81,27 +80,27 @@ def _refusal(database: Path, why: str) -> StartupError:
 
 
 def _lacks_wal(wal: Path, index: Path) -> bool:
-    """SQLite makes the index after its WAL and removes it before, so an index is never alone.
+    """Whether an index is there without its WAL. SQLite makes the index after its WAL and removes it before.
 
-    Asked twice, since both may go in between, in that order, when another process closes the database.
+    The test runs twice, since another process that closes the database may remove both in between.
     """
     return all(_holds_more(index) and not os.path.lexists(wal) for _ in range(2))
 
 
 def _holds_more(index: Path) -> bool:
-    """Whether an index knows of frames that are not in the database yet."""
+    """Whether an index lists frames that are not in the database yet."""
     try:
         held = index.read_bytes()[:136]
     except OSError:
         return False
-    if len(held) < 136 or held[:48] != held[48:96] or not held[12]:  # being written, or never begun
+    if len(held) < 136 or held[:48] != held[48:96] or not held[12]:  # it is being written, or unused
         return False
     [frames], [copied] = struct.unpack_from("=I", held, 16), struct.unpack_from("=I", held, 96)
     return bool(frames > copied)
 
 
 def _belong_together(header: bytes, first_pages: list[bytes]) -> bool:
-    """Whether a database with this header may have a WAL with these versions of it. One without any says nothing."""
+    """Whether a database with this header fits a WAL with these versions of it. A WAL without versions fits any."""
     if not first_pages:
         return True
     if header[MAGIC] != SQLITE or header[WAL_MODE] != b"\2\2":
@@ -117,7 +116,7 @@ def _count(header: bytes) -> int:
 
 
 def _first_pages(wal: BinaryIO) -> Iterator[bytes]:
-    """The header of the database in each frame of page 1 that was written whole since the WAL began anew."""
+    """The database header of each complete frame of page 1 since the WAL last started."""
     head = wal.read(WAL_HEADER)
     if len(head) < WAL_HEADER or int.from_bytes(head[:4]) | 1 != WAL_MAGIC | 1:
         return
@@ -125,7 +124,7 @@ def _first_pages(wal: BinaryIO) -> Iterator[bytes]:
     sums = _sums(head[24:])
     if _checksum(order, (0, 0), head[:24]) != sums:
         return
-    begun = False  # up to the first, every frame has to be whole: what comes after a torn one is no part of the WAL
+    begun = False  # before the first, each frame must be complete: frames after a torn one do not count
     while len(frame := wal.read(FRAME_HEADER)) == FRAME_HEADER and frame[8:16] == salts:
         page, before, sums = wal.read(size), sums, _sums(frame[16:])
         is_first_page = int.from_bytes(frame[:4]) == 1

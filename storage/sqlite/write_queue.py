@@ -1,4 +1,4 @@
-"""Who of this process writes next: in order, one at a time, and never so many waiting that checks find no thread."""
+"""A FIFO queue of this process's writers. It bounds how many wait, so that checks always find a free thread."""
 
 import math
 import threading
@@ -9,34 +9,34 @@ from contextlib import contextmanager
 
 from errors import DatabaseUnavailable
 
-BUSY_TIMEOUT = 5.0  # seconds that a write waits for its turn and the lock, together
+BUSY_TIMEOUT = 5.0  # seconds that a write waits for its turn and the lock together
 STALLED = 0.5  # seconds that a turn may wait for SQLite's lock before only WAITING writers may stay
-SLOW_DISK = 2.0  # seconds that it may then take to write, which is no reason yet to refuse anybody
-WAITING = 4  # of the 8 threads of the recommended server, so that the others go on answering checks
+SLOW_DISK = 2.0  # seconds that a turn may then take to write before the queue counts as stalled
+WAITING = 4  # writers, of the 8 threads of the recommended server: the others go on answering checks
 
 
 class WriteQueue:
-    """Lets writers in one at a time, and bounds how many wait when nothing moves.
+    """Lets writers in one at a time, and bounds how many wait in a stalled queue.
 
-    SQLite has one write lock for all processes. A queue that moves may be long; of one that stands still (mostly since
-    another process holds the lock) only WAITING writers stay and the rest are refused at once, or they would fill every
+    SQLite has one write lock for all processes. A moving queue may be long. In a stalled one, mostly because another
+    process holds the lock, only WAITING writers stay and the others are refused at once, or they would fill every
     thread of the server and starve the checks.
     """
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()  # held for a moment, to look at the rest
+        self._guard = threading.Lock()  # held briefly, for the other attributes
         self._busy = False
-        self._line: deque[threading.Lock] = deque()  # one for each who waits, in order; let go when it is their turn
+        self._line: deque[threading.Lock] = deque()  # one held lock a waiting writer, in order; released for its turn
         self._stalls_at = 0.0  # time.monotonic
         self._failing = False
         self._ends_at = math.inf  # time.monotonic, once the service ends
 
     def hurry(self, seconds: float) -> None:
-        """From now on nobody waits longer than that, for the turn and the lock together."""
+        """From now on no writer waits longer than that, for its turn and the lock together."""
         self._ends_at = time.monotonic() + seconds
 
     def is_over(self, deadline: float) -> bool:
-        """Whether whoever waits until the deadline has waited long enough."""
+        """Whether a writer with this deadline must stop waiting."""
         return time.monotonic() > min(deadline, self._ends_at)
 
     @contextmanager
@@ -53,12 +53,12 @@ class WriteQueue:
             self._pass_on(failing)
 
     def has_lock(self) -> None:
-        """Whoever has the turn has SQLite's lock as well: from now on only the disk can be slow."""
+        """The writer whose turn it is has SQLite's lock too: from now on only the disk can be slow."""
         self._failing, self._stalls_at = False, time.monotonic() + SLOW_DISK
 
     def _take(self, deadline: float) -> None:
         with self._guard:
-            if not self._busy:  # so there is no line: what went wrong before says nothing of this turn
+            if not self._busy:  # the queue is empty: earlier failures do not count for this turn
                 self._busy, self._failing, self._stalls_at = True, False, time.monotonic() + STALLED
                 return
             mine = threading.Lock()
@@ -79,7 +79,7 @@ class WriteQueue:
     def _require_hope(self, mine: threading.Lock, deadline: float) -> None:
         moment = time.monotonic()
         with self._guard:
-            ahead = self._line.index(mine) if mine in self._line else 0  # besides the one whose turn it is
+            ahead = self._line.index(mine) if mine in self._line else 0  # without the writer whose turn it is
             stalled = self._failing or moment > self._stalls_at
         if self.is_over(deadline):
             raise DatabaseUnavailable("the write lock did not come in time")
