@@ -1,7 +1,7 @@
-"""The tables, and what their rows say by themselves. No HTTP, no secrets, no queries.
+"""The tables, and facts that follow from a row alone. No HTTP, no secrets, no queries.
 
-A time is text, as formats.times makes it.
-Scopes are one text with a space between each two (the form of RFC 6749 section 3.3).
+A time is text in the form of formats.times.
+Scopes are one text, separated by spaces (RFC 6749 section 3.3).
 """
 
 from typing import NamedTuple, Protocol
@@ -25,7 +25,7 @@ from formats.times import now
 
 UNIQUE_NAME = "api_keys_tenant_name_key"
 
-# Those of constraints are what PostgreSQL itself would choose.
+# The names of constraints are those that PostgreSQL itself would choose.
 NAMES = {
     "uq": "%(table_name)s_%(column_0_N_name)s_key",
     "pk": "%(table_name)s_pkey",
@@ -35,15 +35,15 @@ db = SQLAlchemy(metadata=MetaData(naming_convention=NAMES))
 
 SCHEMA = "0002"  # the newest migration; a test holds it to migrations/versions
 
-# A number that a database gives out, in order. In SQLite only an INTEGER counts up by itself, of 64 bits as well.
+# A number that a database gives out in order. In SQLite only an INTEGER counts up by itself; it has 64 bits too.
 Number = BigInteger().with_variant(Integer(), "sqlite")
-# Compared byte for byte, as SQLite does, whatever the language of a PostgreSQL.
+# Compared byte for byte, as in SQLite, in a PostgreSQL of any locale.
 Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
 Time = String(27).with_variant(String(27, collation="C"), "postgresql")
 
 api_keys = db.Table(
     "api_keys",
-    Column("seq", Number, primary_key=True),  # the order of creation; AUTOINCREMENT, so never given twice
+    Column("seq", Number, primary_key=True),  # the order of creation; AUTOINCREMENT, so never used twice
     Column("id", String(36), nullable=False, unique=True),
     Column("tenant", Bytewise, nullable=False),
     Column("name", Bytewise, nullable=False),
@@ -52,7 +52,7 @@ api_keys = db.Table(
     Column("description", Text, nullable=False, server_default=text("''")),
     Column("owner", Text, nullable=False),
     Column("created_at", Time, nullable=False),
-    Column("created_by_key", String(36)),  # no foreign key: it stays when the parent is gone
+    Column("created_by_key", String(36)),  # no foreign key: it stays when the parent is deleted
     Column("expires_at", Time),
     Column("last_used_at", Time),
     Column("last_used_ip", String(45)),
@@ -60,7 +60,7 @@ api_keys = db.Table(
     Column("secret_hash", String(60), nullable=False),
     Column("previous_hash", String(60)),  # the secret before the last rotation,
     Column("previous_until", Time),  # good until then
-    Column("prefix", String(10)),  # of the key's text; null: minted by a version that did not keep it, so any is good
+    Column("prefix", String(10)),  # of the key's text; null: an early version did not store it, so any is good
     Column("previous_prefix", String(10)),
     Column("hint", String(4)),  # the last four characters of the key's text
     Column("disabled_by", String(10)),  # the kind of actor; null while the key is enabled
@@ -69,7 +69,7 @@ api_keys = db.Table(
     sqlite_autoincrement=True,
 )
 
-# Which key minted which. Outlives both, so that a cascade reaches past a key that is gone already.
+# Which key minted which. A row outlives both keys, so that a cascade reaches past a deleted key.
 lineage = db.Table(
     "lineage",
     Column("key_id", String(36), primary_key=True),
@@ -95,7 +95,7 @@ audit_entries = db.Table(
     sqlite_autoincrement=True,
 )
 
-# What the database remembers about the service itself, such as a fingerprint of the secret that signs its tokens.
+# Facts about the service itself, such as a fingerprint of the secret that signs its tokens.
 service_facts = db.Table(
     "service_facts",
     Column("name", String(40), primary_key=True),
@@ -104,7 +104,7 @@ service_facts = db.Table(
 
 
 class KeyRow(NamedTuple):
-    """A row of `api_keys`: each column, in the order of the table, with its type."""
+    """A row of `api_keys`: all columns, in the order of the table."""
 
     seq: int
     id: str
@@ -130,7 +130,7 @@ class KeyRow(NamedTuple):
 
 
 class CheckedKey(NamedTuple):
-    """The columns that a check reads. Each costs time on every check, so those that it does not need are not here."""
+    """The columns that a check reads. Each one costs time on every check, so the others are left out."""
 
     id: str
     tenant: str
@@ -155,15 +155,15 @@ class Expiring(Protocol):
 
 
 def is_expired(holder: Expiring) -> bool:
-    """Whether a key or a credential has come to its end."""
+    """Whether a key or a credential has expired."""
     return holder.expires_at is not None and holder.expires_at <= now()
 
 
 def status(row: KeyRow | CheckedKey) -> str:
-    """Of a key's row: `disabled`, else `expired`, else `active`, as of now."""
+    """The status of a key now: `disabled`, else `expired`, else `active`."""
     return "disabled" if row.disabled else "expired" if is_expired(row) else "active"
 
 
 def is_contained(row: KeyRow) -> bool:
-    """Whether a key is disabled in a way that only a person undoes: by whoever is no key themselves."""
+    """Whether a key was disabled by a person, so that only a person can enable it."""
     return bool(row.disabled) and row.disabled_by not in (None, "api_key")

@@ -1,7 +1,7 @@
-"""What comes in and what goes out. Pure: no session, no request, no database.
+"""The schemas of requests and answers. Pure: no session, no request, no database.
 
-What comes in is checked here and nowhere else; a member that is not listed is an error (marshmallow's RAISE). What goes
-out is also the source of /openapi.json, so every field carries its own description.
+Requests are checked here and nowhere else; an unknown member is an error (marshmallow's RAISE). The schemas are also
+the source of /openapi.json, so every field carries its own description.
 """
 
 import json
@@ -34,7 +34,7 @@ def in_the_future(value: str) -> None:
 
 
 def _details(stored: str | None) -> dict[str, Any] | None:
-    """Of an audit entry. What is no JSON, as 1.0.0 could leave it, is shown as it stands and hides no other entry."""
+    """The details of an audit entry. Text that is no JSON, as 1.0.0 could leave it, is shown unchanged."""
     if not stored:
         return None
     try:
@@ -80,7 +80,7 @@ def _description() -> Text:
 
 
 def _with_tuples(given: dict[str, Any]) -> dict[str, Any]:
-    """With tuples in the place of lists, since what is made of them does not change."""
+    """The loaded fields with tuples for lists, as the frozen dataclasses need them."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
@@ -292,7 +292,7 @@ class AuthQuery(Schema):
 
 
 class Identity(Schema):
-    """A preflight is nobody: null everywhere, and no scopes."""
+    """The holder of a credential. A preflight has null everywhere, and no scopes."""
 
     kind = fields.String(
         required=True,
@@ -331,7 +331,7 @@ class IntrospectionRequest(Schema):
 
 
 class Introspection(Schema):
-    """RFC 7662 section 2.2; members without a value are left out."""
+    """The answer of RFC 7662 section 2.2. Members without a value are left out."""
 
     active = fields.Boolean(required=True, metadata={"description": "Whether the token is good."})
     scope = fields.String(metadata={"description": "The scopes, a space between each two."})
@@ -369,7 +369,7 @@ class Error(Schema):
 
 
 class InvalidRequestError(Error):
-    """RFC 6749 section 5.2, beside the usual three members."""
+    """An error of RFC 6749 section 5.2, beside the usual three members."""
 
     error = fields.String(
         required=True, validate=validate.OneOf(["invalid_request"]), metadata={"description": "For OAuth clients."}
