@@ -7,7 +7,7 @@ from pathlib import Path
 
 from errors import DatabaseUnavailable
 from storage.files import create_file, sync_directory, sync_file
-from storage.sqlite.connection import connect, stamp
+from storage.sqlite.connection import connect, mark_identity
 
 
 def back_up(database: Path, file: Path) -> None:
@@ -26,7 +26,7 @@ def _copy(database: Path, target: Path) -> None:
     try:
         with closing(connect(database)) as source, closing(connect(target)) as copy:
             source.backup(copy)
-            stamp(copy)
+            mark_identity(copy)
     except sqlite3.Error as error:
         raise DatabaseUnavailable(str(error)) from None
     sync_file(target)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Executable
 
 from storage.database import BestEffortWriter
-from storage.sqlite.connection import ErrorTranslation, count_change, driver, execute_raw
+from storage.sqlite.connection import ErrorTranslation, count_change, dbapi_connection, execute_raw
 
 
 class SqliteBestEffortWriter(BestEffortWriter):
@@ -26,7 +26,7 @@ class SqliteBestEffortWriter(BestEffortWriter):
             self._connection = None
             try:
                 execute_raw(connection, "BEGIN IMMEDIATE")
-                count_change(driver(connection))
+                count_change(dbapi_connection(connection))
                 connection.execute(statement, rows)
                 execute_raw(connection, "COMMIT")
             except BaseException:

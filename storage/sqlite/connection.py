@@ -35,7 +35,7 @@ def connect(path: Path | str, mode: str = "rw") -> sqlite3.Connection:
     return connection
 
 
-def stamp(connection: sqlite3.Connection) -> None:
+def mark_identity(connection: sqlite3.Connection) -> None:
     """Writes a random `user_version`, so that another database in this place, or a copy, is detected."""
     connection.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
 
@@ -99,9 +99,9 @@ def _constraint_on(columns: set[str]) -> str:
 
 def execute_raw(connection: Connection, statement: str) -> None:
     """Runs a statement without parameters past SQLAlchemy's compiler, since every write has some."""
-    driver(connection).execute(statement)
+    dbapi_connection(connection).execute(statement)
 
 
-def driver(connection: Connection) -> sqlite3.Connection:
+def dbapi_connection(connection: Connection) -> sqlite3.Connection:
     """The underlying DB-API connection."""
     return cast(sqlite3.Connection, connection.connection.dbapi_connection)

@@ -25,7 +25,7 @@ from storage.sqlite.connection import (
     STAMP,
     ErrorTranslation,
     count_change,
-    driver,
+    dbapi_connection,
     execute_raw,
     unique_violations,
 )
@@ -116,8 +116,8 @@ class SqliteStorage(Storage):
             connection = self._take_writer()
             try:
                 self._begin(connection, deadline)
-                self._queue.has_lock()
-                count_change(driver(connection))
+                self._queue.lock_acquired()
+                count_change(dbapi_connection(connection))
                 yield connection
                 execute_raw(connection, "COMMIT")
             except BaseException as error:
@@ -194,7 +194,7 @@ class SqliteStorage(Storage):
                 pair = self._idle.pop()
             except IndexError:
                 connection = self.engine.connect()
-                pair = connection, driver(connection)
+                pair = connection, dbapi_connection(connection)
             try:
                 result = query(*pair)
             except BaseException:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from errors import StartupError
 from storage import migrate
 from storage.files import create_file, sync_directory, sync_file
-from storage.sqlite.connection import connect, stamp
+from storage.sqlite.connection import connect, mark_identity
 from storage.sqlite.wal import require_own_wal
 
 
@@ -56,7 +56,7 @@ def _create(path: Path) -> None:
         os.close(create_file(new))
         _migrate(new)
         with closing(connect(new)) as connection:
-            stamp(connection)
+            mark_identity(connection)
             connection.execute("PRAGMA journal_mode = WAL")
         sync_file(new)
         new.rename(path)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from errors import StartupError
 from storage.files import create_file, remove, sync_directory, sync_file
-from storage.sqlite.connection import connect, stamp
+from storage.sqlite.connection import connect, mark_identity
 from storage.sqlite.database import is_open_here
 from storage.sqlite.provision import look_at_schema
 from storage.sqlite.wal import SHARED_LOCK, is_open_elsewhere, lock_alone, require_own_wal
@@ -83,7 +83,7 @@ def _check(file: Path, new: Path) -> None:
             if found != "ok":
                 raise RestoreRefused(f"{file} is damaged: {found.splitlines()[0]}")
             connection.execute("PRAGMA journal_mode = WAL")
-            stamp(connection)
+            mark_identity(connection)
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         sync_file(new)
     except StartupError:

@@ -26,7 +26,7 @@ class WriteQueue:
     def __init__(self) -> None:
         self._guard = threading.Lock()  # held briefly, for the other attributes
         self._busy = False
-        self._line: deque[threading.Lock] = deque()  # one held lock a waiting writer, in order; released for its turn
+        self._waiters: deque[threading.Lock] = deque()  # a held lock each, in order; released for the turn
         self._stalls_at = 0.0  # time.monotonic
         self._failing = False
         self._ends_at = math.inf  # time.monotonic, once the service ends
@@ -43,53 +43,53 @@ class WriteQueue:
     def turn(self) -> Iterator[float]:
         """Yields the moment (time.monotonic) until which to wait for SQLite's own lock. Raises DatabaseUnavailable."""
         deadline, failing = time.monotonic() + BUSY_TIMEOUT, False
-        self._take(deadline)
+        self._acquire(deadline)
         try:
             yield deadline
         except DatabaseUnavailable:
             failing = True
             raise
         finally:
-            self._pass_on(failing)
+            self._release_next(failing)
 
-    def has_lock(self) -> None:
+    def lock_acquired(self) -> None:
         """The writer whose turn it is has SQLite's lock too: from now on only the disk can be slow."""
         self._failing, self._stalls_at = False, time.monotonic() + SLOW_DISK
 
-    def _take(self, deadline: float) -> None:
+    def _acquire(self, deadline: float) -> None:
         with self._guard:
             if not self._busy:  # the queue is empty: earlier failures do not count for this turn
                 self._busy, self._failing, self._stalls_at = True, False, time.monotonic() + STALLED
                 return
             mine = threading.Lock()
             mine.acquire()
-            self._line.append(mine)
+            self._waiters.append(mine)
         try:
             while not mine.acquire(timeout=0.02):
-                self._require_hope(mine, deadline)
+                self._check_deadline(mine, deadline)
         except BaseException:
             with self._guard:
-                waiting = mine in self._line
+                waiting = mine in self._waiters
                 if waiting:
-                    self._line.remove(mine)
+                    self._waiters.remove(mine)
             if not waiting:  # the turn has just come
-                self._pass_on(self._failing)
+                self._release_next(self._failing)
             raise
 
-    def _require_hope(self, mine: threading.Lock, deadline: float) -> None:
+    def _check_deadline(self, mine: threading.Lock, deadline: float) -> None:
         moment = time.monotonic()
         with self._guard:
-            ahead = self._line.index(mine) if mine in self._line else 0  # without the writer whose turn it is
+            ahead = self._waiters.index(mine) if mine in self._waiters else 0  # without the writer whose turn it is
             stalled = self._failing or moment > self._stalls_at
         if self.is_over(deadline):
             raise DatabaseUnavailable("the write lock did not come in time")
         if stalled and ahead >= WAITING - 1:
             raise DatabaseUnavailable("too many writers are waiting for the lock")
 
-    def _pass_on(self, failing: bool) -> None:
+    def _release_next(self, failing: bool) -> None:
         with self._guard:
             self._failing, self._stalls_at = failing, time.monotonic() + STALLED
-            if self._line:
-                self._line.popleft().release()
+            if self._waiters:
+                self._waiters.popleft().release()
             else:
                 self._busy = False

@@ -341,9 +341,9 @@ class InterruptedQueue(WriteQueue):
         super().__init__()
         self.asked = threading.Event()
 
-    def _require_hope(self, mine: Any, deadline: float) -> None:
+    def _check_deadline(self, mine: Any, deadline: float) -> None:
         self.asked.set()
-        while mine in self._line:
+        while mine in self._waiters:
             time.sleep(0.001)
         raise KeyboardInterrupt
 
