@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Blueprint
 from sqlalchemy import Row
 
+from api.resource import Resource, Tag
 from api.responses import with_next
 from auth import keyring, requires
 from schemas import (
@@ -14,7 +14,7 @@ from schemas import (
 )
 from web.contract import answers, takes_query
 
-bp = Blueprint("audit", __name__)
+bp = Resource("audit", __name__, Tag.AUDIT)
 
 
 @bp.get("/v0/audit")

@@ -8,11 +8,12 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import Rule
 
 from api.demands import NONE, Demands, read_demands
+from api.resource import Resource, Tag
 from auth import authenticate, gate_credential, public
 from errors import (
     AuthenticationFailed,
@@ -34,7 +35,7 @@ from web.forwarded import is_preflight
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-bp = Blueprint("gate", __name__)
+bp = Resource("gate", __name__, Tag.GATE)
 
 PATH = "/v0/auth"
 REFUSED_METHODS = ("CONNECT", "TRACE")

@@ -1,7 +1,6 @@
 """/healthz: whether the database answers."""
 
-from flask import Blueprint
-
+from api.resource import Resource, Tag
 from auth import public
 from errors import DatabaseUnavailable
 from runtime.state import service
@@ -11,7 +10,7 @@ from schemas import (
 )
 from web.contract import answers, fails, takes_query
 
-bp = Blueprint("health", __name__)
+bp = Resource("health", __name__, Tag.SERVICE)
 
 
 @bp.get("/healthz")

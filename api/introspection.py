@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, g, request
+from flask import g, request
 
+from api.resource import Resource, Tag
 from auth import client_address, requires
 from errors import (
     AuthenticationFailed,
@@ -17,7 +18,7 @@ from runtime.state import service
 from schemas import Introspection, IntrospectionRequest
 from web.contract import answers, fails, takes_form
 
-bp = Blueprint("introspection", __name__)
+bp = Resource("introspection", __name__, Tag.GATE)
 
 
 @bp.post("/v0/introspect")

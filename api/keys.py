@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Blueprint
-
+from api.resource import Resource, Tag
 from api.responses import with_location, with_next
 from auth import keyring, requires
 from errors import DuplicateName, ExpiryExceedsCreator, ScopeExceedsCreator, UnknownApiKey, UnknownApiKeyId
@@ -25,7 +24,7 @@ from schemas import (
 )
 from web.contract import answers, fails, takes_body, takes_query
 
-bp = Blueprint("keys", __name__)
+bp = Resource("keys", __name__, Tag.KEYS)
 
 
 @bp.post("/v0/api_keys")

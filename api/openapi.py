@@ -1,7 +1,7 @@
 """/openapi.json: derived from the routes, their contracts and the schemas that run.
 
 Nothing is written twice: the decorator that checks a request also documents it. Here stands only the text that no code
-can give: prose, and the names of tags.
+can give: prose.
 """
 
 import re
@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask, Response, current_app
+from flask import Flask, Response, current_app
 from marshmallow import Schema, fields
 from werkzeug.routing import Rule
 
 import errors
+from api.resource import Resource, Tag
 from auth import public
 from errors import KeyhookError
 from identity.principal import ROLES
@@ -25,7 +26,7 @@ from web.fields import Flag, Timestamp, WholeNumber
 if TYPE_CHECKING:
     from apispec import APISpec
 
-bp = Blueprint("openapi", __name__)
+bp = Resource("openapi", __name__, Tag.SERVICE)
 
 UNDOCUMENTED = ("docs.docs_page", "docs.docs_asset")  # for people, not for programs
 EXTENSION = "keyhook-openapi"
@@ -41,23 +42,6 @@ depend on the code. Beside what each operation lists, any request can meet `NotF
 Timestamps are RFC 3339 in UTC with a `Z`. A member or a query parameter that is not listed is refused; only
 `/v0/introspect` lets other members of its form pass. New error codes may come.
 """
-
-TAGS = {
-    "keys": "Mint, show, change, rotate and delete API keys.",
-    "gate": "Ask whether a credential is good: for reverse proxies and resource servers.",
-    "audit": "What was done to the keys, by whom.",
-    "service": "The service itself.",
-}
-TAG_OF = {
-    "/v0/api_keys": "keys",
-    "/v0/api_keys/{name}": "keys",
-    "/v0/api_keys/{name}/rotate": "keys",
-    "/v0/auth": "gate",
-    "/v0/introspect": "gate",
-    "/v0/audit": "audit",
-    "/healthz": "service",
-    "/openapi.json": "service",
-}
 
 SECURITY_SCHEMES = {
     "bearer": {
@@ -143,7 +127,7 @@ def document(app: Flask) -> dict[str, Any]:
             if terms.form:
                 _add_form(spec, terms.form)
             parameters = [_path_parameter(converter, name) for name in sorted(rule.arguments)]
-            operation = _operation(path, rule, view, terms)
+            operation = _operation(_tag(app, rule), rule, view, terms)
             spec.path(path, parameters=parameters, operations=dict.fromkeys(_methods(rule), operation))
     return spec.to_dict()
 
@@ -173,7 +157,7 @@ def _empty() -> "tuple[APISpec, Any]":
         openapi_version="3.1.0",
         info={"description": cleandoc(ABOUT), "license": {"name": "MIT", "identifier": "MIT"}},
         servers=[{"url": "/"}],
-        tags=[{"name": tag, "description": text} for tag, text in TAGS.items()],
+        tags=[{"name": tag.label, "description": tag.value} for tag in Tag],
         plugins=[plugin],
     )
     plugin.converter.map_to_openapi_type(Timestamp, "string", "date-time")
@@ -215,14 +199,21 @@ def _methods(rule: Rule) -> list[str]:
     return sorted(method.lower() for method in (rule.methods or {"GET"}) - {"HEAD", "OPTIONS"})
 
 
-def _operation(path: str, rule: Rule, view: View, terms: Contract) -> dict[str, Any]:
+def _tag(app: Flask, rule: Rule) -> Tag:
+    blueprint = app.blueprints.get(rule.endpoint.rpartition(".")[0])
+    if not isinstance(blueprint, Resource):
+        raise LookupError(f"{rule.rule} is of no resource, so it has no tag")
+    return blueprint.tag
+
+
+def _operation(tag: Tag, rule: Rule, view: View, terms: Contract) -> dict[str, Any]:
     summary, _, rest = cleandoc(view.__doc__ or "").partition("\n\n")
     security = _security(terms)
     common = COMMON_HEADERS | {"Keyhook-Key-Expires"} if security else COMMON_HEADERS
     failures = _by_status(sample(error, terms.access) for error in refusals(rule, terms))
     operation: dict[str, Any] = {
         "operationId": view.__name__,
-        "tags": [TAG_OF[path]],
+        "tags": [tag.label],
         "summary": " ".join(summary.replace("`", "").split()).removesuffix("."),
         "security": security,
         "responses": {
