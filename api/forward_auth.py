@@ -5,6 +5,7 @@ This file has the questions, the answers, and a plain view. api/gate.py answers 
 
 import json
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -40,14 +41,14 @@ bp = Resource("gate", __name__, Tag.GATE)
 PATH = "/v0/auth"
 REFUSED_METHODS = ("CONNECT", "TRACE")
 METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]  # for the Allow header
-IDENTITY_HEADERS = (
-    "Remote-User",
-    "Remote-Groups",
-    "Keyhook-Key-Id",
-    "Keyhook-Key-Name",
-    "Keyhook-Role",
-    "Keyhook-Tenant",
-)
+IDENTITY_HEADERS: dict[str, Callable[[Principal], str | None]] = {
+    "Remote-User": lambda principal: principal.owner,
+    "Remote-Groups": lambda principal: ",".join(principal.scopes),
+    "Keyhook-Key-Id": lambda principal: principal.key_id,
+    "Keyhook-Key-Name": lambda principal: principal.key_name,
+    "Keyhook-Role": lambda principal: principal.role,
+    "Keyhook-Tenant": lambda principal: principal.tenant,
+}
 HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 Rendered = tuple[bytes, list[tuple[str, str]]]  # the body and the identity headers
@@ -62,7 +63,7 @@ PREFLIGHT: Rendered = json.dumps(_nobody).encode(), [(name, "") for name in IDEN
 
 
 @public  # it authenticates by itself: only here other credentials than a bearer count
-@documents(200, Identity, headers=IDENTITY_HEADERS, query=AuthQuery)
+@documents(200, Identity, headers=tuple(IDENTITY_HEADERS), query=AuthQuery)
 @fails(AuthenticationFailed, InsufficientPermissions, InsufficientScope, TenantNotAllowed, UnknownDemand)
 @fails(DatabaseUnavailable)
 def auth() -> Response:
@@ -125,15 +126,7 @@ def _rendered(principal: Principal) -> Rendered:
 
 
 def _render(principal: Principal) -> Rendered:
-    values = (
-        principal.owner,
-        ",".join(principal.scopes),
-        principal.key_id or "",
-        principal.key_name or "",
-        principal.role,
-        principal.tenant,
-    )
-    headers = [(name, _header_value(value)) for name, value in zip(IDENTITY_HEADERS, values, strict=True)]
+    headers = [(name, _header_value(read(principal) or "")) for name, read in IDENTITY_HEADERS.items()]
     return json.dumps(_identity.dump(principal), ensure_ascii=False).encode(), headers
 
 
