@@ -1,6 +1,7 @@
 """Fixtures: `app, client, runner, mint` in this process, `serve` for a real server in its own process."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -38,8 +39,17 @@ def make_app() -> Iterator[Callable[..., Flask]]:
         yield make
 
 
+@pytest.fixture(scope="session")
+def after_first_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory as the first start leaves it. A start on a copy of it takes a tenth of the time."""
+    data_dir = tmp_path_factory.mktemp("first-start") / "data"
+    create_app({"KEYHOOK_DATA_DIR": data_dir}).extensions["keyhook"].close()
+    return data_dir
+
+
 @pytest.fixture
-def app(make_app: Callable[..., Flask], data_dir: Path) -> Flask:
+def app(make_app: Callable[..., Flask], after_first_start: Path, data_dir: Path) -> Flask:
+    shutil.copytree(after_first_start, data_dir)
     return make_app(data_dir)
 
 
