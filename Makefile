@@ -17,11 +17,11 @@ run: .venv/runtime  ## start the service: make run PORT=8080
 serve: .venv/runtime  ## the server for a long-running install
 	@$(BIN)/flask serve --host $(HOST) --port $(PORT)
 
-test: .venv/development  ## every test
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/development  ## every test; ARGS="tests/keys -x": what pytest is to do
+	$(BIN)/python -m tests $(ARGS)
 
-quick: .venv/development  ## the tests that need no other program and break no server
-	$(BIN)/python -m pytest -m "not faults and not ecosystem" $(ARGS)
+quick: .venv/development  ## the tests that take place within one process
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not faults and not ecosystem and not processes and not alone" $(ARGS)
 
 check: lint test  ## all that CI looks at
 

@@ -16,9 +16,17 @@ from app import create_app
 from identity.tokens import make_token
 from tests.servers import Server, start_server
 
+REAL_SERVERS = {"serve", "server"}  # the fixtures that start one
+
 # Before any module is collected, some of which make an application: what the caller's shell exports is not under test.
 for exported in [name for name in os.environ if name.startswith("KEYHOOK_") or name == "COLUMNS"]:
     del os.environ[exported]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and REAL_SERVERS.intersection(item.fixturenames):
+            item.add_marker("processes")
 
 
 @pytest.fixture

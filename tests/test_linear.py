@@ -25,6 +25,8 @@ from observability import logs
 from runtime import settings
 from web import contract, forwarded, middleware, request_line
 
+pytestmark = pytest.mark.alone
+
 SIZE = 256 * 1024
 TRIES = 8
 HARMLESS = 0.002  # seconds, whatever they grow by: memory that is fetched page by page; quadratic would be seconds

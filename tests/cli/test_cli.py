@@ -242,6 +242,7 @@ def in_terminal(data_dir: Path, answer: bytes, *words: str) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("answer", "status", "left"), [(b"y\n", 0, 0), (b"n\n", 1, 1), (b"\n", 1, 1)])
 def test_delete_asks_on_a_terminal(
     flask: Callable[..., Any], make: Callable[..., str], data_dir: Path, answer: bytes, status: int, left: int
@@ -266,6 +267,7 @@ def test_delete_by_id_reaches_the_offspring_of_a_key_that_is_gone(
     assert (result.stdout, result.stderr, listed(flask)) == ("", "", [])
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("words", "question"),
     [
@@ -429,6 +431,7 @@ def redirected(data_dir: Path, redirection: str, *words: str) -> tuple[int, str]
     return done.returncode, done.stderr
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("redirection", "words", "said"),
     [
@@ -523,6 +526,7 @@ def test_a_backup_replaces_nothing(flask: Callable[..., Any], data_dir: Path, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "there"]
 
 
+@pytest.mark.processes
 def test_no_server_is_needed(data_dir: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flask", "keys", "create", "first"],

@@ -24,6 +24,8 @@ from tests.data_dirs import another_program, directory_in_its_place, files, newe
 from tests.machine import ROOT
 from tests.servers import FLASK_RUN, SERVE, running, start_server
 
+pytestmark = pytest.mark.processes
+
 RESTORE = [sys.executable, "-m", "flask", "restore"]
 LIST = [sys.executable, "-m", "flask", "keys", "list"]
 

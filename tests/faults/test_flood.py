@@ -25,7 +25,7 @@ from formats import api_key
 from tests.machine import missing
 from tests.servers import SERVE, Server
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.alone]
 
 SLACK = 0.010  # seconds that two noisy medians may differ by, whatever their ratio
 

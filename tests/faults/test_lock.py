@@ -14,7 +14,7 @@ import pytest
 from tests.servers import FLASK_RUN, SERVE, Server
 from tests.write_lock import write_lock
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.alone]
 
 BUSY_TIMEOUT = 5  # seconds, as promised
 SLACK = 0.010  # seconds that two noisy medians may differ by, whatever their ratio

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from storage.sqlite.connection import connect
 from tests.commands import CREATE, LONG, TOKEN, made, run
 from tests.machine import missing
 from tests.servers import FLASK_RUN, SERVE, Server, running
+
+pytestmark = pytest.mark.processes
 
 OTHER = "another-secret-of-32-bytes-for-tests"
 ANOTHER_AT_THE_START = "the secret that signs tokens is another than before"
@@ -147,9 +150,9 @@ OPEN: list[Any] = [
 
 @pytest.mark.parametrize(("loosen", "path", "said"), OPEN)
 def test_files_that_others_may_use_are_said(
-    data_dir: Path, tmp_path: Path, loosen: Callable[[Path], None], path: str, said: str
+    after_first_start: Path, data_dir: Path, tmp_path: Path, loosen: Callable[[Path], None], path: str, said: str
 ) -> None:
-    run(TOKEN, KEYHOOK_DATA_DIR=data_dir)
+    shutil.copytree(after_first_start, data_dir)
     loosen(data_dir)
     line = f"{tmp_path / path} {said}"
     done = run(TOKEN, KEYHOOK_DATA_DIR=data_dir)

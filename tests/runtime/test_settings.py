@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def test_none_stands_for_the_default() -> None:
     assert load(dict.fromkeys(DEFAULTS)) == load(DEFAULTS) == load({})
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("value", ['"{tmp}/data"', "~/keyhook", "$HOME/keyhook", "{tmp}/data "])
 def test_it_is_one_line_at_servers_and_commands(tmp_path: Path, value: str) -> None:
     given = value.format(tmp=tmp_path)
@@ -113,10 +115,11 @@ WEAK = [
 ]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("secret", WEAK)
 @pytest.mark.parametrize("place", ["environment", "file"])
-def test_a_secret_of_little_variety_is_said(data_dir: Path, secret: str, place: str) -> None:
-    run(TOKEN, KEYHOOK_DATA_DIR=data_dir)
+def test_a_secret_of_little_variety_is_said(after_first_start: Path, data_dir: Path, secret: str, place: str) -> None:
+    shutil.copytree(after_first_start, data_dir)
     if place == "file":
         (data_dir / "secret_key").write_text(secret)
     given: dict[str, Any] = {"KEYHOOK_SECRET_KEY": secret} if place == "environment" else {}
@@ -144,6 +147,7 @@ def test_require_database_is_0_or_1(data_dir: Path, value: str) -> None:
     assert not data_dir.exists()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("there", [False, True], ids=["no directory", "empty directory"])
 def test_an_empty_data_directory_where_a_database_is_required(data_dir: Path, there: bool) -> None:
     if there:
@@ -156,6 +160,7 @@ def test_an_empty_data_directory_where_a_database_is_required(data_dir: Path, th
     assert (list(data_dir.iterdir()) == []) if there else not data_dir.exists()
 
 
+@pytest.mark.processes
 def test_where_a_database_is_required_and_there_it_serves(data_dir: Path) -> None:
     for value in ("0", "1"):
         assert run([*CREATE, f"k{value}"], KEYHOOK_DATA_DIR=data_dir, KEYHOOK_REQUIRE_DATABASE=value).returncode == 0

@@ -29,6 +29,8 @@ from tests.data_dirs import another_program, directory_in_its_place, files, newe
 from tests.machine import ROOT, missing
 from tests.servers import FLASK_RUN, SERVE, Server
 
+pytestmark = pytest.mark.processes
+
 BAD_SETTINGS = [
     *[(name, value) for name in ("DATA_DIR", "DATABASE_URL", "SECRET_KEY", "KEY_PREFIX") for value in ("", "  ", "\t")],
     *[("DATABASE_URL", url) for url in ("nonsense", "sqlite", "://", "/srv/keyhook.db", "keyhook.db")],

@@ -25,6 +25,8 @@ from tests.bad_keys import under
 from tests.commands import CREATE, run
 from tests.machine import ROOT
 
+pytestmark = pytest.mark.processes
+
 NEXT = """
 import sqlalchemy as sa
 from alembic import op

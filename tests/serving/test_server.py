@@ -18,6 +18,8 @@ from tests.machine import missing
 from tests.raw_http import Connection
 from tests.servers import FLASK_RUN, SERVE, Server, running
 
+pytestmark = pytest.mark.processes
+
 MEGABYTE = b"a" * 1_000_000
 BOTH = pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 ERROR_MEMBERS = {"message", "error_code", "details"}

@@ -24,6 +24,8 @@ from tests.raw_http import Connection
 from tests.servers import FLASK_RUN, SERVE, Server, free_port
 from tests.write_lock import write_lock
 
+pytestmark = pytest.mark.processes
+
 LIMIT = 5  # seconds, as promised
 BOTH = pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
 SIGNALS = pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
