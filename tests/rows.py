@@ -1,24 +1,49 @@
-"""The table of keys: moving the dates of a row, and the names in it."""
+"""The table of keys without the service: the dates of a row that a test moves, and what a row or the list says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import update
+from sqlalchemy import Connection, create_engine, select, update
 
 from formats.times import timestamp
 from models import api_keys
 
+PATIENCE = 20  # seconds for a lock that the service holds
 
-def move(app: Flask, name: str, **values: Any) -> None:
+
+@contextmanager
+def transaction(place: Flask | Path) -> Iterator[Connection]:
+    """A transaction on the database of an application or of a data directory, over a connection of its own."""
+    database = place.extensions["keyhook"].settings.database if isinstance(place, Flask) else place / "keyhook.db"
+    engine = create_engine(f"sqlite:///{database}", connect_args={"timeout": PATIENCE})
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def move(place: Flask | Path, name: str, **values: Any) -> None:
     """Changes the dates of a row: so time passes in a test."""
-    with app.extensions["keyhook"].storage.write() as tx:
-        tx.execute(update(api_keys).where(api_keys.c.name == name).values(values))
+    with transaction(place) as connection:
+        changed = connection.execute(update(api_keys).where(api_keys.c.name == name).values(values))
+    assert changed.rowcount == 1
 
 
 def ago(**span: float) -> str:
     return timestamp(datetime.now(UTC) - timedelta(**span))
+
+
+def last_use(place: Flask | Path, name: str = "laptop") -> tuple[str | None, str | None]:
+    """The time and the address in the row."""
+    with transaction(place) as connection:
+        chosen = select(api_keys.c.last_used_at, api_keys.c.last_used_ip).where(api_keys.c.name == name)
+        at, address = connection.execute(chosen).one()
+    return at, address
 
 
 def names(call: Callable[..., Any]) -> str:

@@ -11,6 +11,7 @@ from flask import Flask
 
 from auth import public
 from errors import ExceedsCreator, Forbidden, KeyhookError
+from tests.answers import UNAVAILABLE
 from web.contract import PUBLIC, contract_of
 
 FAR, NEAR = "2099-01-01T00:00:00Z", "2050-01-01T00:00:00Z"
@@ -20,7 +21,6 @@ PATHS = [
     "/v0/api_keys/k/rotate/x", "/v0//api_keys", "//v0/api_keys", "/v0/audit", "/v0/auth/", "/v0/introspect", "/healthz",
     "/favicon.ico", "/v0/api_keys/%00", "/v0/api_keys/%ff", "/v0/api_keys/a%2Fb", "/v0/api_keys/..", "/v1/x",
 ]  # fmt: skip
-
 
 # Every path with a method that it may take and one that none takes; every method by a person and with a bad credential.
 ODD_REQUESTS: list[tuple[str, str, str | None]] = [
@@ -187,11 +187,7 @@ def test_without_its_database_it_says_when_to_come_back_and_nothing_else(
     (data_dir / "keyhook.db").rename(data_dir / "aside.db")
     response = call(method, path, **more(key))
     assert response.status_code == 503
-    assert response.json == {
-        "message": "The database does not answer at the moment",
-        "error_code": "DatabaseUnavailable",
-        "details": None,
-    }
+    assert response.json == UNAVAILABLE
     assert re.fullmatch("[1-9][0-9]*", response.headers["Retry-After"])  # seconds (RFC 9110 section 10.2.3)
 
 

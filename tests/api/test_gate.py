@@ -3,7 +3,6 @@
 import json
 import re
 import socket
-import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from formats.api_key import write_key
+from tests.rows import ago, move
 from tests.servers import FLASK_RUN, SERVE, Server
 
 IDENTITY = ("Remote-User", "Remote-Groups", "Keyhook-Key-Id", "Keyhook-Key-Name", "Keyhook-Role", "Keyhook-Tenant")
@@ -24,18 +24,6 @@ ANY_METHOD = [
 ]  # fmt: skip
 
 Call = Callable[..., Any]
-
-
-def expire(data_dir: Path, name: str, **columns: str) -> None:
-    """Moves the dates of a key."""
-    with sqlite3.connect(data_dir / "keyhook.db") as connection:
-        for column, value in columns.items():
-            connection.execute(f"UPDATE api_keys SET {column} = ? WHERE name = ?", (value, name))  # noqa: S608
-    connection.close()
-
-
-def ago(**delta: float) -> str:
-    return (datetime.now(UTC) - timedelta(**delta)).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def refusal(response: Any) -> dict[str, Any]:
@@ -387,7 +375,7 @@ def test_nobody_else_is_told_of_an_end(call: Call, mint: Call, data_dir: Path) -
         for query in ("", "?scope=x")
     ]
     ended = mint("ended", expires_at="2099-01-01T00:00:00Z")
-    expire(data_dir, "ended", expires_at=ago(seconds=1))
+    move(data_dir, "ended", expires_at=ago(seconds=1))
     answers.append(call("GET", "/v0/auth", by=ended))
     assert [answer.headers.get("Keyhook-Key-Expires") for answer in answers] == [None] * 9
 
@@ -420,7 +408,7 @@ def test_every_bad_key_looks_alike_and_has_a_challenge_of_rfc_6750(call: Call, m
     disabled, expired, deleted = mint("disabled"), mint("expired", expires_at="2099-01-01T00:00:00Z"), mint("deleted")
     call("PATCH", "/v0/api_keys/disabled", json={"disabled": True})
     call("DELETE", "/v0/api_keys/deleted")
-    expire(data_dir, "expired", expires_at=ago(seconds=1))
+    move(data_dir, "expired", expires_at=ago(seconds=1))
     bad = [UNKNOWN_KEY, deleted, wrong_secret(disabled), wrong_secret(expired), disabled[:-1], "kh_", "x", "a.b.c"]
     answers = [call("GET", "/v0/auth", by=credential) for credential in bad]
     assert {answer.status_code for answer in answers} == {401}
@@ -435,7 +423,7 @@ def test_only_the_holder_of_the_secret_learns_why(call: Call, mint: Call, data_d
     if state == "disabled":
         call("PATCH", "/v0/api_keys/ended", json={"disabled": True})
     else:
-        expire(data_dir, "ended", expires_at=ago(seconds=1))
+        move(data_dir, "ended", expires_at=ago(seconds=1))
     told, untold = call("GET", "/v0/auth", by=key), call("GET", "/v0/auth", by=wrong_secret(key))
     assert told.status_code == untold.status_code == 401
     assert state in refusal(told)["message"]

@@ -1,10 +1,9 @@
 """/v0/introspect (RFC 7662): the meaning of a good token, and nothing about any other."""
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -18,7 +17,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from formats.api_key import write_key
+from tests.rows import ago, move
 from tests.servers import SERVE, Server
+from tests.tokens import claims
 
 Call = Callable[..., Any]
 FORM = "application/x-www-form-urlencoded"
@@ -108,7 +109,7 @@ def test_an_old_secret_is_active_until_its_grace_ends(call: Call, mint: Call, as
     old = mint("turned")
     call("POST", "/v0/api_keys/turned/rotate", json={"grace_seconds": 600})
     assert 590 <= ask(old).json["exp"] - datetime.now(UTC).timestamp() <= 600
-    change(data_dir, "turned", "previous_until")
+    move(data_dir, "turned", previous_until=ago(seconds=1))
     assert inactive(ask(old))
 
 
@@ -130,13 +131,6 @@ def test_the_query_is_no_place_for_a_token(call: Call, mint: Call) -> None:
 # Inactive
 
 
-def change(data_dir: Path, name: str, column: str) -> None:
-    """Moves a date of a key to a second ago."""
-    moment = (datetime.now(UTC) - timedelta(seconds=1)).isoformat(timespec="microseconds")[:26] + "Z"
-    with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection, connection:
-        connection.execute(f"UPDATE api_keys SET {column} = ? WHERE name = ?", (moment, name))  # noqa: S608
-
-
 @pytest.mark.parametrize(
     "end", ["disabled", "expired", "deleted", "rotated", "wrong secret", "mistyped", "cut", "longer"]
 )
@@ -146,7 +140,7 @@ def test_a_key_that_is_not_good_is_just_inactive(call: Call, mint: Call, ask: Ca
     if end == "disabled":
         call("PATCH", "/v0/api_keys/ended", json={"disabled": True})
     elif end == "expired":
-        change(data_dir, "ended", "expires_at")
+        move(data_dir, "ended", expires_at=ago(seconds=1))
     elif end == "deleted":
         call("DELETE", "/v0/api_keys/ended")
     elif end == "rotated":
@@ -190,12 +184,6 @@ CLAIMS: dict[str, dict[str, Any]] = {
     "with an empty tenant": {"tenant": ""},
     "of another tenant": {"tenant": "lab"},
 }
-
-
-def claims(**changed: Any) -> dict[str, Any]:
-    now = int(datetime.now(UTC).timestamp())
-    good = {"iss": "keyhook", "aud": "keyhook", "sub": "bob", "iat": now, "exp": now + 600, "role": "read"}
-    return {**good, **changed}
 
 
 @pytest.mark.parametrize("fault", CLAIMS)

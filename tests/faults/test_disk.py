@@ -13,16 +13,12 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from tests.answers import UNAVAILABLE
 from tests.machine import ROOT, missing
 from tests.servers import FLASK_RUN, SERVE, Server, running, start_server
 
 pytestmark = pytest.mark.faults
 
-UNAVAILABLE = {
-    "message": "The database does not answer at the moment",
-    "error_code": "DatabaseUnavailable",
-    "details": None,
-}
 GARBAGE = b"this is no database\n" * 4096
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.answers import UNAVAILABLE
 from tests.servers import FLASK_RUN, SERVE, Server
 from tests.write_lock import write_lock
 
@@ -18,11 +19,6 @@ pytestmark = [pytest.mark.faults, pytest.mark.alone]
 
 BUSY_TIMEOUT = 5  # seconds, as promised
 SLACK = 0.010  # seconds that two noisy medians may differ by, whatever their ratio
-UNAVAILABLE = {
-    "message": "The database does not answer at the moment",
-    "error_code": "DatabaseUnavailable",
-    "details": None,
-}
 
 
 def check_times(server: Server, secret: str, go_on: Callable[[int], bool]) -> list[float]:

@@ -14,6 +14,7 @@ import pytest
 from flask import Flask
 
 from tests.bad_keys import GENERIC, checksummed, other_secret
+from tests.tokens import claims
 
 MANGLED: dict[str, Callable[[str], str]] = {
     "last character lost": lambda key: key[:-1],
@@ -122,14 +123,6 @@ def encode(part: Any) -> str:
 def signed(secret: bytes, header: Any, payload: Any, digest: str = "sha256") -> str:
     head = f"{encode(header)}.{encode(payload)}"
     return f"{head}.{encode(hmac.new(secret, head.encode(), digest).digest())}"
-
-
-def claims(**changes: Any) -> dict[str, Any]:
-    now = int(time.time())
-    whole = {
-        "iss": "keyhook", "aud": "keyhook", "sub": "alice", "iat": now, "exp": now + 600, "role": "admin", **changes,
-    }  # fmt: skip
-    return {claim: value for claim, value in whole.items() if value is not ...}
 
 
 HS256 = {"alg": "HS256", "typ": "JWT"}

@@ -1,9 +1,7 @@
 """The last use of a key: right to a minute, at most one write a minute, and never a reason to fail."""
 
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,34 +9,18 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from tests.rows import ago, last_use, move
 from tests.servers import FLASK_RUN, SERVE, Server
+from tests.write_lock import write_lock
 
 Call = Callable[..., Any]
 
 
-def last_use(data_dir: Path, name: str = "laptop") -> tuple[str | None, str | None]:
-    with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection:
-        row = connection.execute("SELECT last_used_at, last_used_ip FROM api_keys WHERE name = ?", (name,)).fetchone()
-    return row[0], row[1]
-
-
 def move_back(data_dir: Path, seconds: float, name: str = "laptop") -> str:
     """Moves the last use of a key back by that many seconds."""
-    moment = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="microseconds")[:26] + "Z"
-    with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection, connection:
-        connection.execute("UPDATE api_keys SET last_used_at = ? WHERE name = ?", (moment, name))
+    moment = ago(seconds=seconds)
+    move(data_dir, name, last_used_at=moment)
     return moment
-
-
-@contextmanager
-def locked(data_dir: Path) -> Iterator[None]:
-    """Another process's connection that holds the write lock."""
-    with closing(sqlite3.connect(data_dir / "keyhook.db", isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            connection.execute("ROLLBACK")
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -244,7 +226,7 @@ def test_a_real_server_hands_on_every_line_of_the_header(
 def test_a_check_waits_for_no_lock_and_the_use_is_written_later(serve: Callable[..., Server], data_dir: Path) -> None:
     server = serve(SERVE)
     key = server.mint("laptop")
-    with locked(data_dir):
+    with write_lock(data_dir / "keyhook.db"):
         for _ in range(5):
             started = time.monotonic()
             assert server.call("GET", "/v0/auth", by=key).status_code == 200
@@ -266,7 +248,7 @@ def test_a_use_during_a_lock_is_written_by_whichever_request_comes_next(
     call: Call, mint: Call, data_dir: Path, path: str, by: str
 ) -> None:
     waiting, credential = mint("waiting"), {"a key": mint("other"), "a person": "", "nobody": None}[by]
-    with locked(data_dir):
+    with write_lock(data_dir / "keyhook.db"):
         assert call("GET", "/v0/auth", by=waiting).status_code == 200
     assert last_use(data_dir, "waiting") == (None, None)
 
@@ -281,7 +263,7 @@ def test_a_use_that_waited_replaces_none_that_another_process_has_written_since(
     call: Call, mint: Call, data_dir: Path
 ) -> None:
     keys = [mint("laptop"), mint("other")]
-    with locked(data_dir):
+    with write_lock(data_dir / "keyhook.db"):
         for key in keys:
             assert call("GET", "/v0/auth", by=key).status_code == 200
     newer = move_back(data_dir, 0)
@@ -298,7 +280,7 @@ def test_nor_one_that_another_process_has_written_long_after(call: Call, mint: C
     """A use counts as in the future when it is written, not when it was made, since it may have waited."""
     key, uses = mint("laptop"), app.extensions["keyhook"].keys.last_use
     data_dir = app.extensions["keyhook"].settings.data_dir
-    with locked(data_dir):
+    with write_lock(data_dir / "keyhook.db"):
         assert call("GET", "/v0/auth", by=key).status_code == 200
     [waiting] = uses._pending.values()
     waiting.update(dict.fromkeys(waiting.keys() - {"key_id", "ip"}, "2020-01-01T00:00:00.000000Z"))
@@ -314,7 +296,7 @@ def test_nor_one_that_another_process_has_written_long_after(call: Call, mint: C
 
 def test_a_use_that_waits_for_a_key_that_is_gone_harms_nothing(call: Call, mint: Call, data_dir: Path) -> None:
     gone, other = mint("gone"), mint("other")
-    with locked(data_dir):
+    with write_lock(data_dir / "keyhook.db"):
         assert call("GET", "/v0/auth", by=gone).status_code == 200
     assert call("DELETE", "/v0/api_keys/gone").status_code == 204
 
@@ -330,7 +312,7 @@ def test_a_lock_never_shows_in_an_answer(call: Call, mint: Call, data_dir: Path,
     key = mint("laptop", scopes=["a"])
     before = call("GET", path, by=key)
     move_back(data_dir, 3600)
-    with locked(data_dir):
+    with write_lock(data_dir / "keyhook.db"):
         during = call("GET", path, by=key)
     assert during.status_code == before.status_code == 200
     assert set(during.headers.keys()) == set(before.headers.keys())

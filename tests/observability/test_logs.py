@@ -1,10 +1,8 @@
 """The log: one line a request, with the reason of a refusal, and never with a credential."""
 
 import re
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 from formats import api_key
 from observability.logs import loggable, one_word
 from tests.log_lines import LINE
+from tests.rows import ago, move
 from tests.servers import FLASK_RUN, SERVE
 
 
@@ -86,8 +85,7 @@ def test_a_refusal_says_of_which_key_and_from_where(server: Any) -> None:
     disabled = server.call("POST", "/v0/api_keys/disabled/rotate", json={}).json()["api_key"]
     server.call("PATCH", "/v0/api_keys/disabled", json={"disabled": True})
     expired = server.mint("expired")
-    with closing(sqlite3.connect(server.data_dir / "keyhook.db")) as connection, connection:
-        connection.execute("UPDATE api_keys SET expires_at = '2020-01-01T00:00:00.000000Z' WHERE name = 'expired'")
+    move(server.data_dir, "expired", expires_at=ago(days=1))
     unknown = api_key.write_key("kh", "0" * 32, "0" * 43)
     wrong = api_key.write_key("kh", key.split("_")[1], "0" * 43)
     reasons = {

@@ -1,12 +1,12 @@
 """A key that one process ends is refused by the next request to another process, a hundred times."""
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 
 import pytest
 import requests
 
+from tests.rows import ago, move
 from tests.servers import FLASK_RUN, SERVE, Server
 
 ROUNDS = 25  # for each of the four ways to end
@@ -16,7 +16,7 @@ class Side:
     """One process, with connections that stay open."""
 
     def __init__(self, server: Server) -> None:
-        self.database = server.data_dir / "keyhook.db"
+        self.data_dir = server.data_dir
         self._url = server.url
         self._people = requests.Session()
         self._people.headers["Authorization"] = f"Bearer {server.token()}"
@@ -52,9 +52,7 @@ def delete(side: Side, name: str) -> None:
 
 def expire(side: Side, name: str) -> None:
     """Moves the end of the key into the past."""
-    with closing(sqlite3.connect(side.database, timeout=20)) as connection, connection:
-        ended = "UPDATE api_keys SET expires_at = '2020-01-01T00:00:00.000000Z' WHERE name = ?"
-        assert connection.execute(ended, (name,)).rowcount == 1
+    move(side.data_dir, name, expires_at=ago(days=1))
 
 
 def rotate(side: Side, name: str) -> None:

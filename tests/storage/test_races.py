@@ -18,12 +18,12 @@ from errors import DatabaseUnavailable
 from identity.tokens import make_token
 from serving import server
 from storage.sqlite.write_queue import SLOW_DISK, STALLED, WAITING, WriteQueue
+from tests.answers import DUPLICATE
 from tests.servers import SERVE, Server
 
 THREADS = 32
 
 Call = Callable[..., tuple[int, Any]]
-DUPLICATE = {"message": "An entity with this name already exists", "error_code": "DuplicateName", "details": None}
 
 
 @pytest.fixture(params=["one process", "two servers"])
