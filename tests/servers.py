@@ -1,8 +1,8 @@
 """Real servers, each a process on its own port."""
 
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,17 +16,12 @@ from typing import Any
 import requests
 
 import bench.server
+from bench.server import free_port as free_port
 from identity.tokens import make_token
 from tests.machine import ROOT
 
 FLASK_RUN = [sys.executable, *bench.server.FLASK_RUN]
 SERVE = [sys.executable, *bench.server.SERVE]  # what docs/operation.md recommends
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass
@@ -99,3 +94,10 @@ def running(data_dir: Path, log: Path, command: list[str] | None = None, **envir
         yield server
     finally:
         server.stop()
+
+
+def resident(server: Server) -> float:
+    """Resident memory of the process, in megabytes."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{server.process.pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024

@@ -16,14 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import jwt
 import pytest
 
 from formats import api_key
 from tests.machine import missing
-from tests.servers import SERVE, Server
+from tests.servers import SERVE, Server, resident
 
 pytestmark = [pytest.mark.faults, pytest.mark.alone]
 
@@ -157,14 +156,6 @@ def test_bad_credentials(serve: Callable[..., Server], elsewhere: ProcessPoolExe
     assert sent == {200: len(bad), 401: len(bad)}
     assert beside_bad <= 3 * beside_good + SLACK
     assert send_all(server.port, [[check(attacked)]]) == {200: 1}
-
-
-def resident(server: Server) -> float:
-    """Resident memory of the process, in megabytes."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1]) / 1024
 
 
 def test_a_mixed_load_for_15_seconds(serve: Callable[..., Server], elsewhere: ProcessPoolExecutor) -> None:

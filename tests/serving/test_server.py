@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import resource
 import socket
 import time
@@ -16,7 +15,7 @@ from serving.strict_http import HEAD_TIMEOUT, MAX_HEAD
 from tests.commands import run
 from tests.machine import missing
 from tests.raw_http import Connection
-from tests.servers import FLASK_RUN, SERVE, Server, running
+from tests.servers import FLASK_RUN, SERVE, Server, resident, running
 
 pytestmark = pytest.mark.processes
 
@@ -35,13 +34,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def key(server: Server) -> str:
     return server.mint("laptop")
-
-
-def resident(server: Server) -> float:
-    """Resident memory of the process, in megabytes."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{server.process.pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
 
 
 def deleted_files(server: Server) -> list[str]:
