@@ -4,6 +4,8 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 5000
 BIN := .venv/bin
+# What `make run` needs: with a database of PostgreSQL its driver as well.
+RUNTIME := .venv/runtime $(if $(filter postgresql:%,$(KEYHOOK_DATABASE_URL)),.venv/postgresql)
 .DEFAULT_GOAL := help
 
 .PHONY: help run serve test quick check lint format bench requirements migration clean
@@ -11,10 +13,10 @@ BIN := .venv/bin
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-run: .venv/runtime  ## start the service: make run PORT=8080
+run: $(RUNTIME)  ## start the service: make run PORT=8080
 	@$(BIN)/flask run --host $(HOST) --port $(PORT)
 
-serve: .venv/runtime  ## the server for a long-running install
+serve: $(RUNTIME)  ## the server for a long-running install
 	@$(BIN)/flask serve --host $(HOST) --port $(PORT)
 
 test: .venv/development  ## every test; ARGS="tests/keys -x": what pytest is to do
@@ -39,6 +41,7 @@ bench: .venv/bench/done  ## the tables of docs/speed.md: about four minutes; ARG
 
 requirements: .venv/development  ## renew every pin
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt requirements.in
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-postgresql.txt requirements-postgresql.in
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-dev.txt requirements-dev.in
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o bench/requirements.txt bench/requirements.in
 
@@ -57,11 +60,15 @@ clean:  ## what can be made again; never instance/, which holds people's keys
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
+.venv/postgresql: .venv/runtime requirements-postgresql.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-postgresql.txt
+	@touch $@
+
 .venv/bench/done: .venv/runtime bench/requirements.txt
 	@test -x .venv/bench/bin/python || $(PYTHON) -m venv .venv/bench
 	@.venv/bench/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r bench/requirements.txt
 	@touch $@
 
-.venv/development: .venv/runtime requirements-dev.txt
+.venv/development: .venv/postgresql requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

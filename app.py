@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import URL
 
 import auth
 import cli
@@ -14,9 +13,8 @@ from cli import first_key
 from models import db
 from observability import logs
 from observability.terminal import is_choosing_command
-from runtime import settings, state
+from runtime import engine, settings, state
 from serving import development, stopping
-from storage.sqlite.connection import engine_options
 from web.middleware import Middleware
 
 DEFAULTS: dict[str, Any] = settings.DEFAULTS  # by variable, for a program around
@@ -31,8 +29,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config.from_mapping({**DEFAULTS, **settings.environment(), **(config or {})})
     chosen = settings.load(app.config)
-    app.config["SQLALCHEMY_DATABASE_URI"] = URL.create("sqlite", database=str(chosen.database))
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(chosen.database)
+    app.config.from_mapping(engine.flask_config(chosen))
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # or it would redirect, in HTML
     logs.set_up(app.name)

@@ -16,10 +16,12 @@ from storage.sqlite.backup import back_up
 @with_appcontext
 def backup(file: Path) -> None:
     """Copy the database to FILE while the service runs. An existing FILE is refused."""
-    database = service().settings.database
+    settings = service().settings
+    if settings.postgresql:
+        raise click.ClickException("the database is one of PostgreSQL: use pg_dump")
     try:
         file = file.absolute()
-        back_up(database, file)
+        back_up(settings.database, file)
     except ValueError:
         raise click.ClickException("that is no name for a file") from None
     except FileExistsError:

@@ -20,6 +20,8 @@ from storage.sqlite.restore import RestoreRefused, put_in_place
 def restore(file: Path) -> None:
     """Put the copy FILE in the place of the database while no service runs. The old one is kept beside."""
     settings: Settings = current_app.extensions[SETTINGS]
+    if settings.postgresql:
+        raise click.ClickException("the database is one of PostgreSQL: use pg_restore")
     try:
         if not stat.S_ISREG(file.stat().st_mode):
             raise click.ClickException(f"{file} is no file")

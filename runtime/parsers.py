@@ -2,7 +2,9 @@
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -10,6 +12,9 @@ from sqlalchemy.exc import ArgumentError
 from formats.api_key import PREFIX
 from runtime.settings_table import Parser, refuse
 from runtime.signing_secret import secret_of
+
+if TYPE_CHECKING:
+    from storage.postgresql.address import Address
 
 
 def directory(name: str, value: str) -> Path:
@@ -19,15 +24,32 @@ def directory(name: str, value: str) -> Path:
     return Path(value).absolute()
 
 
-def database_file(name: str, value: str) -> Path:
+def database(name: str, value: str) -> "Path | Address":
+    """The file of SQLite, or the address of PostgreSQL."""
     _require_printable(name, value)
+    return _server(name, value) if value.startswith("postgresql:") else _file(name, value)
+
+
+def _server(name: str, value: str) -> "Address":
+    if find_spec("psycopg") is None:
+        raise refuse(name, "names PostgreSQL, which needs `pip install -r requirements-postgresql.txt`")
+    from storage.postgresql.address import read_address  # without the driver there is none
+
+    try:
+        return read_address(value)
+    except ValueError:
+        form = "postgresql://USER:PASSWORD@HOST[,HOST...]/NAME[?options of libpq]"
+        raise refuse(name, f"must be {form}, special characters as %40") from None
+
+
+def _file(name: str, value: str) -> Path:
     try:
         url = make_url(value)
     except (ArgumentError, ValueError):
         raise refuse(name, "is no database URL") from None
     more = url.query or url.host or url.port or url.username or url.password
     if url.drivername not in ("sqlite", "sqlite+pysqlite") or more:
-        raise refuse(name, "must be sqlite:///path/to/file, without options")
+        raise refuse(name, "must be sqlite:///path/to/file, without options, or begin with postgresql://")
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         raise refuse(name, "must name a file: keys have to survive the process")
     if url.database.startswith("~"):

@@ -7,10 +7,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime import parsers
 from runtime.settings_table import always, optional, refuse, rows, setting
+
+if TYPE_CHECKING:
+    from storage.postgresql.address import Address
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,8 +23,8 @@ class Settings:
     """One row a setting. All other lists of settings follow from the rows; docs/configuration.md explains each."""
 
     data_dir: Path = setting("KEYHOOK_DATA_DIR", ROOT / "instance", parsers.directory, for_commands=True)
-    database_file: Path | None = optional(
-        "KEYHOOK_DATABASE_URL", None, parsers.database_file, secret=parsers.is_url_of_server, for_commands=True
+    database_url: "Path | Address | None" = optional(
+        "KEYHOOK_DATABASE_URL", None, parsers.database, secret=parsers.is_url_of_server, for_commands=True
     )
     # Empty while unset; then the start reads `secret_file` and puts the secret here.
     secret_key: bytes = optional("KEYHOOK_SECRET_KEY", b"", parsers.signing_secret, secret=always, for_commands=True)
@@ -31,8 +34,14 @@ class Settings:
     require_database: bool = setting("KEYHOOK_REQUIRE_DATABASE", 0, parsers.switch)
 
     @property
+    def postgresql(self) -> "Address | None":
+        """Where the PostgreSQL database is; None: the database is a file of SQLite."""
+        return None if isinstance(self.database_url, Path) else self.database_url
+
+    @property
     def database(self) -> Path:
-        return self.database_file or self.data_dir / "keyhook.db"
+        """The file of SQLite."""
+        return self.database_url if isinstance(self.database_url, Path) else self.data_dir / "keyhook.db"
 
     @property
     def secret_file(self) -> Path:
@@ -47,7 +56,10 @@ def load(values: Mapping[str, Any]) -> Settings:
     """Raises StartupError for a value that makes no sense, an empty one included. None stands for the default."""
     given = {**DEFAULTS, **{name: value for name, value in values.items() if value is not None}}
     texts = {name: _text(name, given[name]) for name in ROWS if given[name] is not None}
-    return Settings(*(row.parse(name, texts[name]) if name in texts else row.unset for name, row in ROWS.items()))
+    chosen = Settings(*(row.parse(name, texts[name]) if name in texts else row.unset for name, row in ROWS.items()))
+    if chosen.postgresql and not chosen.secret_key:
+        raise refuse("KEYHOOK_SECRET_KEY", "must be set with PostgreSQL: else each machine makes a secret of its own")
+    return chosen
 
 
 def environment() -> dict[str, str]:

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from observability.terminal import is_server, say
+from runtime.engine import provision
 from runtime.permissions import say_who_else
 from runtime.settings import Settings
 from runtime.settings_table import refuse
 from runtime.signing_secret import GUESSABLE, is_guessable, secret_of
 from storage.files import alone_in, create_file, make_directory, sync_directory
-from storage.sqlite.provision import provision
 
 
 @contextmanager
@@ -27,17 +27,22 @@ def prepared(settings: Settings) -> Iterator[Settings]:
 
     Within, no other process starts or restores: whoever opens the database there has the one that was looked at.
     """
+    if settings.postgresql:
+        if provision(settings) and not is_server():
+            say("made the tables of a new database in PostgreSQL")
+        _say_if_guessable(settings)
+        yield settings
+        return
     if settings.require_database and not os.path.lexists(settings.database):
         raise refuse("KEYHOOK_REQUIRE_DATABASE", f"is 1, but {settings.database} is not there: is its disk mounted?")
     with alone(settings):
-        new_database, new_secret = provision(settings.database, settings.secret_file), False
+        new_database, new_secret = provision(settings), False
         if not settings.secret_key:
             new_secret = not os.path.lexists(settings.secret_file)
             settings = replace(settings, secret_key=_secret(settings.secret_file))
         _say_what_is_new(settings, new_database, new_secret)
         say_who_else(settings)
-        if is_guessable(settings.secret_key):
-            say(GUESSABLE)
+        _say_if_guessable(settings)
         yield settings
 
 
@@ -70,6 +75,11 @@ def _say_what_is_new(settings: Settings, database: bool, secret: bool) -> None:
     ]
     if places and not is_server():
         say(f"made {' and '.join(places)}")
+
+
+def _say_if_guessable(settings: Settings) -> None:
+    if is_guessable(settings.secret_key):
+        say(GUESSABLE)
 
 
 def _secret(path: Path) -> bytes:

@@ -17,10 +17,10 @@ from keys.tenant_keys import TenantKeys
 from keys.verification import KeyVerifier
 from models import CheckedKey, db, is_expired
 from runtime import secret_fingerprint
+from runtime.engine import open_storage
 from runtime.settings import Settings
 from runtime.startup import prepared
 from storage.database import Storage
-from storage.sqlite.database import SqliteStorage
 
 MAX_CREDENTIAL = 8192  # characters
 PEOPLE = 1024  # tokens in the cache of a process,
@@ -115,7 +115,7 @@ def state_of(app: Flask) -> AppState:
     """The state, with the database opened on the first call, which may raise StartupError. Some commands need none."""
     if EXTENSION not in app.extensions:
         with app.app_context(), prepared(app.extensions[SETTINGS]) as settings:
-            opened = AppState(settings, SqliteStorage(db.engine, settings.database))
+            opened = AppState(settings, open_storage(db.engine, settings))
         secret_fingerprint.remember(opened.storage, settings.secret_key)
         app.extensions[EXTENSION] = opened
     return app.extensions[EXTENSION]  # type: ignore[no-any-return]

@@ -79,8 +79,15 @@ def test_the_map_draws_the_floors() -> None:
     assert [columns[start] for start in sorted(columns)] == FLOORS
 
 
-def test_sqlite_stays_in_its_room() -> None:
+@pytest.mark.parametrize(
+    ("driver", "home", "words"),
+    [
+        ("sqlite3", "sqlite", r"PRAGMA|BEGIN IMMEDIATE"),
+        ("psycopg", "postgresql", r"set_config|pg_advisory"),
+    ],
+)
+def test_a_database_stays_in_its_room(driver: str, home: str, words: str) -> None:
     for path in [path for room in ROOMS for path in sources(room)]:
-        if not path.is_relative_to(ROOT / "storage" / "sqlite"):
-            assert "sqlite3" not in [module.partition(".")[0] for module in imports(path)], path
-            assert not re.search(r"PRAGMA|BEGIN IMMEDIATE", path.read_text()), path
+        if not path.is_relative_to(ROOT / "storage" / home):
+            assert driver not in [module.partition(".")[0] for module in imports(path)], path
+            assert not re.search(words, path.read_text()), path

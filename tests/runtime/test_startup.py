@@ -40,7 +40,11 @@ BAD_SETTINGS = [
     *[("DATABASE_URL", url) for url in ("sqlite://:5432/{data}/a.db", "sqlite://user:secret@/{data}/a.db")],
     *[
         ("DATABASE_URL", url)
-        for url in ("postgresql://user@host/keyhook", "mysql://host/keyhook", "sqlite+aiosqlite:///a")
+        for url in ("postgresql://user@host", "postgresql+asyncpg://host/keyhook", "postgres://host/keyhook")
+    ],
+    *[
+        ("DATABASE_URL", url)
+        for url in ("postgresql://host/keyhook?x=1", "mysql://host/keyhook", "sqlite+aiosqlite:///a")
     ],
     *[("SECRET_KEY", secret) for secret in ("short", "s" * 31, "1", "0", "null", "12345678901234567890123456789.0")],
     ("SECRET_KEY", "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----"),

@@ -1,0 +1,1 @@
+"""PostgreSQL. Nothing here is imported unless a setting names it."""

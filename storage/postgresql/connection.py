@@ -1,0 +1,109 @@
+"""A connection to PostgreSQL: how long it waits, and its errors in the words of the service.
+
+No session holds any state and no statement is prepared under a name, so pgbouncer may lend a connection of the server
+for one transaction at a time.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import psycopg
+from psycopg.abc import RV, PQGen
+from psycopg.rows import TupleRow
+from psycopg.waiting import Ready
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from errors import DatabaseUnavailable
+from storage.database import UniqueViolation
+from storage.postgresql.address import Address
+
+PATIENCE = 4.5  # seconds that a request waits for the database
+POLL = 0.05  # seconds between two looks at the clock while the server says nothing
+# The SQLSTATEs, or their first characters, of a database that cannot do at the moment what it should: no connection, a
+# standby, no such user, database, schema, right or table, a deadlock, no memory or disk, a lock, an operator, a fault.
+UNAVAILABLE = ("08", "25006", "28", "3D", "3F", "40", "42501", "42P01", "53", "55", "57", "58", "XX")
+
+
+class Clock:
+    """When the service ends: no connection waits any longer."""
+
+    def __init__(self) -> None:
+        self.ends_at = math.inf  # time.monotonic
+
+
+class PatientConnection(psycopg.Connection[TupleRow]):
+    """Waits until its deadline and no longer, whether the server is slow, frozen, or gone without a word."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.deadline = math.inf  # time.monotonic
+        self.clock = Clock()
+        self.warnings: list[str] = []
+        self.add_notice_handler(self._note)
+
+    def wait(self, gen: PQGen[RV], interval: float = POLL, timeout: float | None = None) -> RV:
+        return super().wait(self._until_deadline(gen), interval, timeout)
+
+    def _until_deadline(self, gen: PQGen[RV]) -> PQGen[RV]:
+        """Breaks off at the deadline. What the server does then is unknown, so the connection is closed."""
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready == Ready.NONE and time.monotonic() > min(self.deadline, self.clock.ends_at):
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError("the server does not answer in time")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return cast(RV, end.value)
+
+    def _note(self, notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            self.warnings.append(notice.message_primary or "")
+
+
+def connect(address: Address) -> PatientConnection:
+    return PatientConnection.connect(address.text, prepare_threshold=None)
+
+
+def driver(connection: Connection) -> PatientConnection:
+    """The connection of the driver under one of SQLAlchemy's."""
+    return cast(PatientConnection, connection.connection.dbapi_connection)
+
+
+def engine_options(address: Address, connections: int) -> dict[str, Any]:
+    """For create_engine: a pool of at most so many connections."""
+    return {
+        "creator": lambda: connect(address),
+        "pool_size": connections,
+        "max_overflow": 0,
+        "pool_timeout": PATIENCE / 2,
+        "pool_use_lifo": True,
+        "use_native_hstore": False,
+        "hide_parameters": True,  # they hold hashes
+    }
+
+
+@contextmanager
+def translated(address: Address) -> Iterator[None]:
+    """Raises UniqueViolation and DatabaseUnavailable for errors that are so; a mistake of our own passes as it is."""
+    try:
+        yield
+    except (SQLAlchemyError, psycopg.Error) as error:
+        cause = getattr(error, "orig", None) or error
+        if isinstance(cause, psycopg.errors.UniqueViolation):
+            raise UniqueViolation(cause.diag.constraint_name or "") from error
+        if _is_unavailable(cause):
+            raise DatabaseUnavailable(address.hide(str(cause))) from error
+        raise
+
+
+def _is_unavailable(error: BaseException) -> bool:
+    if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+        return error.sqlstate.startswith(UNAVAILABLE)
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | PoolTimeout)

@@ -1,0 +1,55 @@
+"""How many writers of this process may be at work, so that those that wait for a lock leave threads for checks."""
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from errors import DatabaseUnavailable
+
+WRITERS = 4  # of the 8 threads of the recommended server
+STALLED = 0.5  # seconds without a change that was made, after which nobody waits for a slot any more
+
+
+class WriterSlots:
+    """Lets WRITERS in. Others wait only while changes are being made: of a standstill they learn at once."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._taken = 0
+        self._stalls_at = math.inf  # time.monotonic
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Raises DatabaseUnavailable when there is none and nothing moves."""
+        self._take()
+        moves = False
+        try:
+            yield
+            moves = True
+        except DatabaseUnavailable:
+            raise
+        except BaseException:  # a refusal of ours: the database answered
+            moves = True
+            raise
+        finally:
+            self._give_back(moves=moves)
+
+    def _take(self) -> None:
+        with self._changed:
+            while self._taken == WRITERS:
+                patience = self._stalls_at - time.monotonic()
+                if patience <= 0:
+                    raise DatabaseUnavailable("too many writers are waiting for a lock")
+                self._changed.wait(patience)
+            self._taken += 1
+            if self._taken == WRITERS:
+                self._stalls_at = time.monotonic() + STALLED
+
+    def _give_back(self, *, moves: bool) -> None:
+        with self._changed:
+            self._taken -= 1
+            if moves:
+                self._stalls_at = time.monotonic() + STALLED
+            self._changed.notify()
