@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -14,6 +15,8 @@ from flask.testing import FlaskClient, FlaskCliRunner
 
 from app import create_app
 from identity.tokens import make_token
+from tests.commands import LONG
+from tests.postgresql import Cluster, cluster
 from tests.servers import Server, start_server
 
 REAL_SERVERS = {"serve", "server"}  # the fixtures that start one
@@ -23,10 +26,45 @@ for exported in [name for name in os.environ if name.startswith("KEYHOOK_") or n
     del os.environ[exported]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine", choices=["sqlite", "postgresql"], default="sqlite", help="the database of the tests")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the tests that start servers. What only SQLite has is not looked for in PostgreSQL."""
     for item in items:
         if isinstance(item, pytest.Function) and REAL_SERVERS.intersection(item.fixturenames):
             item.add_marker("processes")
+    if config.getoption("--engine") != "sqlite":
+        left_out = [item for item in items if item.get_closest_marker("sqlite")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def server_of_postgresql() -> Iterator[Cluster]:
+    with cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def database_of(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], dict[str, str]]]:
+    """database_of(data_dir): the settings by which an application with that directory finds its database."""
+    if request.config.getoption("--engine") == "sqlite":
+        yield lambda data_dir: {}
+        return
+    server: Cluster = request.getfixturevalue("server_of_postgresql")
+    names: dict[Path, str] = {}
+
+    def find(data_dir: Path) -> dict[str, str]:
+        if data_dir not in names:
+            names[data_dir] = f"test_{uuid.uuid4().hex}"
+            server.sql(f"CREATE DATABASE {names[data_dir]} OWNER keyhook")
+        return {"KEYHOOK_DATABASE_URL": server.url(names[data_dir]), "KEYHOOK_SECRET_KEY": LONG}
+
+    yield find
+    for name in names.values():
+        server.sql(f"DROP DATABASE {name} (FORCE)")
 
 
 @pytest.fixture
@@ -35,12 +73,12 @@ def data_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_app() -> Iterator[Callable[..., Flask]]:
+def make_app(database_of: Callable[[Path], dict[str, str]]) -> Iterator[Callable[..., Flask]]:
     """Makes applications and closes their databases at the end."""
     with ExitStack() as stack:
 
         def make(data_dir: Path, **config: Any) -> Flask:
-            app = create_app({"KEYHOOK_DATA_DIR": data_dir, **config})
+            app = create_app({"KEYHOOK_DATA_DIR": data_dir, **database_of(data_dir), **config})
             stack.callback(app.extensions["keyhook"].close)
             return app
 
@@ -108,14 +146,15 @@ def mint(call: Callable[..., Any]) -> Callable[..., str]:
 
 
 @pytest.fixture
-def serve(tmp_path: Path, data_dir: Path) -> Iterator[Callable[..., Server]]:
+def serve(
+    tmp_path: Path, data_dir: Path, database_of: Callable[[Path], dict[str, str]]
+) -> Iterator[Callable[..., Server]]:
     """serve(): a real `flask run` on the test's data directory; serve(SERVE) another server. Stopped at the end."""
     with ExitStack() as stack:
 
         def start(command: list[str] | None = None, **environment: Any) -> Server:
-            server = start_server(
-                environment.pop("data_dir", data_dir), tmp_path / "server.log", command, **environment
-            )
+            place = environment.pop("data_dir", data_dir)
+            server = start_server(place, tmp_path / "server.log", command, **{**database_of(place), **environment})
             stack.callback(server.stop)
             return server
 

@@ -39,7 +39,8 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def token(self, role: str = "admin", tenant: str = "default", owner: str = "alice") -> str:
-        secret = (self.data_dir / "secret_key").read_bytes().strip()
+        given = self.environment.get("KEYHOOK_SECRET_KEY")
+        secret = given.encode() if given else (self.data_dir / "secret_key").read_bytes().strip()
         return make_token(secret, owner, role, tenant, timedelta(hours=1))
 
     def call(self, method: str, path: str, by: str | None = "", **kwargs: Any) -> requests.Response:
