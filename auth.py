@@ -119,7 +119,7 @@ def authenticate(state: AppState, environ: "WSGIEnvironment", credential: str | 
         why = "another scheme" if scheme and scheme.lower() != "bearer" else "no credential"
         raise AuthenticationFailed(why, sent=False)
     address = partial(forwarded.client_address, environ, state.settings.trusted_proxies)
-    principal = state.identify(credential, address)
+    principal = state.authenticator.authenticate(credential, address)
     info = request_info(environ)
     info.who = f"{principal.kind}:{principal.key_name or principal.owner}"
     info.acting_key = principal.key_id

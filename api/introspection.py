@@ -32,7 +32,7 @@ def introspect(form: dict[str, str]) -> dict[str, Any]:
     The answer is only `{"active": false}` for a token that is not good, or of another tenant.
     """
     try:
-        return _described(service().identify(form["token"], client_address, tenant=g.principal.tenant))
+        return _described(service().authenticator.authenticate(form["token"], client_address, g.principal.tenant))
     except AuthenticationFailed as refusal:
         refusal.note(request_info(request.environ))
         return {"active": False}

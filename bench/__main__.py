@@ -222,7 +222,7 @@ def forgetting(app, call: Callable[[int], float]) -> Callable[[int], float]:
     """The calls of a process that has not seen these keys before."""
 
     def cold(count: int) -> float:
-        app.extensions["keyhook"].keys.verifier = SecretHasher()
+        app.extensions["keyhook"].keys.hasher = SecretHasher()
         return call(count)
 
     return cold

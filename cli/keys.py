@@ -137,12 +137,12 @@ def prune(keyring: TenantKeys, expired: timedelta, dry_run: bool) -> None:
 def inspect(keyring: TenantKeys) -> None:
     """Read a key on stdin and say which it is, without printing it."""
     given = sys.stdin.buffer.readline() if sys.stdin else b""
-    row, matched = service().keys.find(given.decode(errors="replace").strip())
+    row, matched_hash = service().keys.authenticate_secret(given.decode(errors="replace").strip())
     if row.tenant != keyring.tenant:
         raise AuthenticationFailed("unknown key")
     owner, expiry = visible(row.owner), in_words(row.expires_at)
     click.echo(f"{row.name}: {status(row)}, role {row.role}, owner {owner}, expires {expiry}")
-    if matched != row.secret_hash:
+    if matched_hash != row.secret_hash:
         click.echo(f"an earlier secret, good until {wire_time(row.previous_until)}", err=True)
 
 

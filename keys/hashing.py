@@ -42,7 +42,7 @@ class SecretHasher:
     def __len__(self) -> int:
         return len(self._known)
 
-    def match(self, secret: str, hashes: list[str]) -> str | None:
+    def matching_hash(self, secret: str, hashes: list[str]) -> str | None:
         """The hash that the secret matches, or None. A hash with a known secret refuses every other without bcrypt."""
         digest = hashlib.sha256(secret.encode()).digest()
         remembered = {stored: self._known.get(stored) for stored in hashes}  # read once: other threads add to it

@@ -1,6 +1,7 @@
 """The check of a key: its row is read now, its secret compared, its end checked."""
 
 import uuid
+from typing import NamedTuple
 
 import bcrypt
 from sqlalchemy import bindparam, select
@@ -16,13 +17,24 @@ from storage.database import Storage
 _BY_ID = select(*(api_keys.c[column] for column in CheckedKey._fields)).where(api_keys.c.id == bindparam("key_id"))
 
 
+class VerifiedKey(NamedTuple):
+    """The row of a key, read now, and the stored hash that its secret matched."""
+
+    row: CheckedKey
+    matched_hash: str
+
+    @property
+    def ends_at(self) -> str | None:
+        return ends_at(self.row, self.matched_hash)
+
+
 class KeyVerifier:
     """Mints and checks keys for one service, with its prefix, its bcrypt cost and its cache."""
 
     def __init__(self, storage: Storage, prefix: str, rounds: int) -> None:
         self.prefix = prefix
         self.last_use = LastUse(storage.best_effort_writer())
-        self.verifier = SecretHasher()
+        self.hasher = SecretHasher()
         self._look_up = storage.prepare(_BY_ID, CheckedKey._make)
         self._rounds = rounds
 
@@ -32,19 +44,17 @@ class KeyVerifier:
         hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(self._rounds)).decode()
         return NewSecret(self.prefix, secret, hashed)
 
-    def check(self, text: str) -> tuple[CheckedKey, str]:
-        """The row of a good key, read now, and the hash that its secret matched.
-
-        Raises AuthenticationFailed, which tells the reason only to the holder of the right secret.
-        """
-        row, matched = self.find(text)
+    def verify(self, text: str) -> VerifiedKey:
+        """Raises AuthenticationFailed, which tells the reason only to the holder of the right secret."""
+        verified = self.authenticate_secret(text)
+        row = verified.row
         if row.disabled:
             raise AuthenticationFailed("disabled key", told="The API key is disabled", key_id=row.id)
         if is_expired(row):
             raise AuthenticationFailed("expired key", told="The API key has expired", key_id=row.id)
-        return row, matched
+        return verified
 
-    def find(self, text: str) -> tuple[CheckedKey, str]:
+    def authenticate_secret(self, text: str) -> VerifiedKey:
         """The same, also for a disabled or expired key. Raises AuthenticationFailed."""
         parsed = api_key.read_key(text)
         if parsed is None:
@@ -52,12 +62,12 @@ class KeyVerifier:
         row = self._look_up(parsed.id)
         if row is None:
             raise AuthenticationFailed("unknown key", key_id=parsed.id)
-        matched = self.verifier.match(parsed.secret, valid_hashes(row))
+        matched = self.hasher.matching_hash(parsed.secret, valid_hashes(row))
         if matched is None:
             raise AuthenticationFailed("wrong secret", key_id=parsed.id)
         if parsed.prefix != (prefix_of(row, matched) or parsed.prefix):
             raise AuthenticationFailed("wrong prefix", key_id=parsed.id)
-        return row, matched
+        return VerifiedKey(row, matched)
 
 
 def surrounded(text: str) -> AuthenticationFailed | None:

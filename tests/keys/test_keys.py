@@ -37,29 +37,29 @@ def test_the_verifier_matches_the_right_hash_and_no_other() -> None:
     verifier = SecretHasher()
     hashes = [hashed("new"), hashed("old")]
     for _ in range(2):  # by bcrypt, then from memory
-        assert verifier.match("new", hashes) == hashes[0]
-        assert verifier.match("old", hashes) == hashes[1]
-        assert verifier.match("other", hashes) is None
-    assert verifier.match("new", []) is None
+        assert verifier.matching_hash("new", hashes) == hashes[0]
+        assert verifier.matching_hash("old", hashes) == hashes[1]
+        assert verifier.matching_hash("other", hashes) is None
+    assert verifier.matching_hash("new", []) is None
 
 
 def test_a_verified_secret_needs_no_second_bcrypt(monkeypatch: pytest.MonkeyPatch) -> None:
     verifier, stored = SecretHasher(), hashed("secret")
-    assert verifier.match("secret", [stored])
+    assert verifier.matching_hash("secret", [stored])
     monkeypatch.delattr(bcrypt, "checkpw")  # whoever asks for it from now on fails
-    assert verifier.match("secret", [stored]) == stored
-    assert verifier.match("guess", [stored]) is None
+    assert verifier.matching_hash("secret", [stored]) == stored
+    assert verifier.matching_hash("guess", [stored]) is None
 
 
 def test_a_changed_hash_makes_the_memory_useless() -> None:
     verifier, before, after = SecretHasher(), hashed("secret"), hashed("another")
-    assert verifier.match("secret", [before])
-    assert verifier.match("secret", [after]) is None
+    assert verifier.matching_hash("secret", [before])
+    assert verifier.matching_hash("secret", [after]) is None
 
 
 def test_a_failure_is_not_remembered() -> None:
     verifier = SecretHasher()
-    assert verifier.match("guess", [hashed("secret")]) is None
+    assert verifier.matching_hash("guess", [hashed("secret")]) is None
     assert len(verifier) == 0
 
 
@@ -75,7 +75,7 @@ class OvertakenMemory(BoundedCache[bytes]):
 def test_two_first_uses_at_once_are_both_good() -> None:
     verifier, stored = SecretHasher(), hashed("secret")
     verifier._known = OvertakenMemory(10)
-    assert verifier.match("secret", [stored]) == stored
+    assert verifier.matching_hash("secret", [stored]) == stored
 
 
 def test_the_memory_is_bounded_and_holds_no_secret() -> None:
@@ -83,7 +83,7 @@ def test_the_memory_is_bounded_and_holds_no_secret() -> None:
     secrets = [api_key.new_secret() for _ in range(30)]
     for secret in secrets:
         stored = hashed(secret)
-        assert verifier.match(secret, [stored]) == stored
+        assert verifier.matching_hash(secret, [stored]) == stored
     assert len(verifier) == 10
     held = repr(vars(verifier._known))
     for secret in secrets:

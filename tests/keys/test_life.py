@@ -318,7 +318,10 @@ def test_a_key_that_ends_between_its_check_and_its_change_changes_nothing(
 ) -> None:
     """The caller was authenticated; then their key ended; then the transaction of the change began."""
     service = app.extensions["keyhook"]
-    target, actor = mint("target", scopes=["a"]), service.identify(mint("actor", scopes=["a"]), lambda: None)
+    target, actor = (
+        mint("target", scopes=["a"]),
+        service.authenticator.authenticate(mint("actor", scopes=["a"]), lambda: None),
+    )
     if ending == "rotate":
         call("POST", "/v0/api_keys/actor/rotate", json={})
     elif ending == "delete":
@@ -336,7 +339,7 @@ def test_a_key_that_ends_between_its_check_and_its_change_changes_nothing(
 def test_the_limits_are_those_at_the_moment_of_the_change(app: Flask, mint: Callable[..., str], change: str) -> None:
     service = app.extensions["keyhook"]
     mint("target", scopes=["a"])
-    actor = service.identify(mint("actor", scopes=["a"]), lambda: None)
+    actor = service.authenticator.authenticate(mint("actor", scopes=["a"]), lambda: None)
     move(app, "actor", scopes="")
     with pytest.raises(ScopeExceedsCreator):
         CHANGES[change](service.keyring(actor, RequestOrigin()))
