@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, exists, false, insert, select, update
 
 from errors import (
     AuthenticationFailed,
@@ -65,7 +65,7 @@ class TenantKeys:
 
     def get(self, name: str) -> KeyRow:
         """Raises UnknownApiKey."""
-        row = self._storage.first(self._mine.where(api_keys.c.name == name))
+        row = self._storage.first(self._mine.where(_is_named(name)))
         if row is None:
             raise UnknownApiKey(name)
         return KeyRow._make(row)
@@ -230,7 +230,7 @@ class TenantKeys:
         return Limits(frozenset(row.scopes.split()), verification.ends_at(row, self._principal.secret_hash))
 
     def _doomed(self, name: str | None, key_id: str | None, cascade: bool) -> Select[Any]:
-        itself = self._mine.where(api_keys.c.name == name if key_id is None else api_keys.c.id == key_id)
+        itself = self._mine.where(_is_named(name or "") if key_id is None else api_keys.c.id == key_id)
         if not cascade:
             return itself
         roots = key_ids(key_id) if key_id is not None else itself.with_only_columns(api_keys.c.id)
@@ -254,13 +254,18 @@ class TenantKeys:
 
     def _find(self, tx: Connection, name: str) -> KeyRow:
         """The row, locked until the transaction ends. Raises UnknownApiKey."""
-        row = tx.execute(self._mine.where(api_keys.c.name == name).with_for_update()).first()
+        row = tx.execute(self._mine.where(_is_named(name)).with_for_update()).first()
         if row is None:
             raise UnknownApiKey(name)
         return KeyRow._make(row)
 
     def _record(self, tx: Connection, action: str, subjects: Iterable[Subject], details: Details | None) -> None:
         audit.record(tx, self._principal, self._origin, action, subjects, details)
+
+
+def _is_named(name: str) -> ColumnElement[bool]:
+    """No key's name holds U+0000, which PostgreSQL does not even take in a question."""
+    return false() if "\0" in name else api_keys.c.name == name
 
 
 def _typed(rows: Iterable[Row[Any]]) -> list[KeyRow]:

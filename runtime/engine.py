@@ -5,7 +5,7 @@ What PostgreSQL needs is imported only where it is chosen.
 
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine
 
 from runtime.settings import Settings
 from storage.database import Storage
@@ -20,7 +20,8 @@ def flask_config(settings: Settings) -> dict[str, Any]:
         return {"SQLALCHEMY_DATABASE_URI": "postgresql+psycopg://", "SQLALCHEMY_ENGINE_OPTIONS": options}
     from storage.sqlite.connection import engine_options
 
-    return {"SQLALCHEMY_DATABASE_URI": "sqlite://", "SQLALCHEMY_ENGINE_OPTIONS": engine_options(settings.database)}
+    url = URL.create("sqlite", database=str(settings.database))
+    return {"SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_ENGINE_OPTIONS": engine_options(settings.database)}
 
 
 def provision(settings: Settings) -> bool:

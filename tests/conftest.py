@@ -16,7 +16,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from app import create_app
 from identity.tokens import make_token
 from tests.commands import LONG
-from tests.postgresql import Cluster, cluster
+from tests.postgresql import DATABASES, Cluster, cluster
 from tests.servers import Server, start_server
 
 REAL_SERVERS = {"serve", "server"}  # the fixtures that start one
@@ -43,7 +43,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def server_of_postgresql() -> Iterator[Cluster]:
+    """A server whose database `keyhook` is as the first start leaves it."""
     with cluster() as made:
+        given = {"KEYHOOK_DATABASE_URL": made.url(), "KEYHOOK_SECRET_KEY": LONG}
+        create_app(given).extensions["keyhook"].close()
         yield made
 
 
@@ -54,17 +57,18 @@ def database_of(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], dic
         yield lambda data_dir: {}
         return
     server: Cluster = request.getfixturevalue("server_of_postgresql")
-    names: dict[Path, str] = {}
 
     def find(data_dir: Path) -> dict[str, str]:
-        if data_dir not in names:
-            names[data_dir] = f"test_{uuid.uuid4().hex}"
-            server.sql(f"CREATE DATABASE {names[data_dir]} OWNER keyhook")
-        return {"KEYHOOK_DATABASE_URL": server.url(names[data_dir]), "KEYHOOK_SECRET_KEY": LONG}
+        if data_dir not in DATABASES:
+            name = f"test_{uuid.uuid4().hex}"
+            server.sql(f"CREATE DATABASE {name} TEMPLATE keyhook OWNER keyhook")
+            DATABASES[data_dir] = server.url(name)
+        return {"KEYHOOK_DATABASE_URL": DATABASES[data_dir], "KEYHOOK_SECRET_KEY": LONG}
 
     yield find
-    for name in names.values():
-        server.sql(f"DROP DATABASE {name} (FORCE)")
+    for url in DATABASES.values():
+        server.sql(f"DROP DATABASE {url.rpartition('/')[2]} (FORCE)")
+    DATABASES.clear()
 
 
 @pytest.fixture

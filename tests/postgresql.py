@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.machine import missing
 from tests.servers import free_port
 
+DATABASES: dict[Path, str] = {}  # the URL of the database that stands for the file of a data directory
 PASSWORD = "a%pass@word"
 # A test that cuts the power sets fsync itself; the rest need no disk.
 FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "60", "shared_buffers": "32MB"}

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from flask import Flask
-from sqlalchemy import Connection, create_engine, select, update
+from sqlalchemy import Connection, create_engine, select, text, update
 
 from formats.times import timestamp
 from models import api_keys
+from tests.postgresql import DATABASES
 
 PATIENCE = 20  # seconds for a lock that the service holds
 
@@ -18,8 +20,12 @@ PATIENCE = 20  # seconds for a lock that the service holds
 @contextmanager
 def transaction(place: Flask | Path) -> Iterator[Connection]:
     """A transaction on the database of an application or of a data directory, over a connection of its own."""
-    database = place.extensions["keyhook"].settings.database if isinstance(place, Flask) else place / "keyhook.db"
-    engine = create_engine(f"sqlite:///{database}", connect_args={"timeout": PATIENCE})
+    data_dir = place.extensions["keyhook"].settings.data_dir if isinstance(place, Flask) else place
+    if data_dir in DATABASES:
+        engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(DATABASES[data_dir]))
+    else:
+        database = place.extensions["keyhook"].settings.database if isinstance(place, Flask) else place / "keyhook.db"
+        engine = create_engine(f"sqlite:///{database}", connect_args={"timeout": PATIENCE})
     try:
         with engine.begin() as connection:
             yield connection
@@ -44,6 +50,18 @@ def last_use(place: Flask | Path, name: str = "laptop") -> tuple[str | None, str
         chosen = select(api_keys.c.last_used_at, api_keys.c.last_used_ip).where(api_keys.c.name == name)
         at, address = connection.execute(chosen).one()
     return at, address
+
+
+def sql(place: Flask | Path, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+    """Runs a statement and returns its rows."""
+    with transaction(place) as connection:
+        result = connection.execute(text(statement), values)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+
+def links(place: Flask | Path) -> int:
+    """The number of keys whose parent the lineage still knows."""
+    return int(sql(place, "SELECT count(*) FROM lineage")[0][0])
 
 
 def names(call: Callable[..., Any]) -> str:

@@ -68,7 +68,9 @@ class PatientConnection(psycopg.Connection[TupleRow]):
 
 
 def connect(address: Address) -> PatientConnection:
-    return PatientConnection.connect(address.text, prepare_threshold=None)
+    connection = PatientConnection.connect(address.text, prepare_threshold=None)
+    connection.deadline = time.monotonic() + PATIENCE  # for what SQLAlchemy asks first
+    return connection
 
 
 def driver(connection: Connection) -> PatientConnection:

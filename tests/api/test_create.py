@@ -50,6 +50,7 @@ def test_the_location_leads_to_the_key(call: Callable[..., Any]) -> None:
         assert call("GET", response.headers["Location"]).json["name"] == name
 
 
+@pytest.mark.sqlite
 def test_the_secret_is_kept_nowhere(app: Flask, mint: Callable[..., str]) -> None:
     key = mint("laptop")
     parsed = read_key(key)

@@ -12,6 +12,7 @@ from flask import Flask
 from sqlalchemy import text
 
 from formats import api_key
+from tests.rows import sql
 
 
 def entries(call: Callable[..., Any], query: str = "") -> list[dict[str, Any]]:
@@ -131,7 +132,7 @@ def test_only_admins_read_it(
 
 
 def test_nothing_secret_is_in_it_wherever_it_stood(
-    call: Callable[..., Any], mint: Callable[..., str], data_dir: Path
+    call: Callable[..., Any], mint: Callable[..., str], app: Flask
 ) -> None:
     key = mint("k")
     parsed = api_key.read_key(key)
@@ -140,22 +141,19 @@ def test_nothing_secret_is_in_it_wherever_it_stood(
     call("POST", "/v0/api_keys", json={"name": key})
     text_of_audit = json.dumps(entries(call))
     assert parsed.secret not in text_of_audit
-    connection = sqlite3.connect(data_dir / "keyhook.db")
-    rows = connection.execute("SELECT * FROM audit_entries").fetchall()
-    hashes = connection.execute("SELECT secret_hash FROM api_keys").fetchall()
-    connection.close()
+    rows = sql(app, "SELECT * FROM audit_entries")
+    hashes = sql(app, "SELECT secret_hash FROM api_keys")
     assert parsed.secret not in repr(rows)
     assert all(stored not in repr(rows) for (stored,) in hashes)
 
 
 @pytest.mark.parametrize("stored", ['{"description": {"from": "", "to": "\\[redacted]"}}', "[redacted]", "[1]"])
 def test_an_entry_that_cannot_be_read_hides_no_other(
-    call: Callable[..., Any], mint: Callable[..., str], data_dir: Path, stored: str
+    call: Callable[..., Any], mint: Callable[..., str], app: Flask, stored: str
 ) -> None:
     mint("first")
     mint("second")
-    with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection, connection:
-        connection.execute("UPDATE audit_entries SET details = ? WHERE key_name = 'first'", [stored])
+    sql(app, "UPDATE audit_entries SET details = :stored WHERE key_name = 'first'", stored=stored)
     second, first = entries(call)
     assert first["details"] == {"unreadable": stored}
     assert second["details"]["role"] == "write"
@@ -163,14 +161,13 @@ def test_an_entry_that_cannot_be_read_hides_no_other(
 
 @pytest.mark.parametrize("kind", ["key", "token"])
 def test_an_owner_that_is_a_credential_is_not_repeated(
-    call: Callable[..., Any], mint: Callable[..., str], token: Callable[..., str], data_dir: Path, kind: str
+    call: Callable[..., Any], mint: Callable[..., str], token: Callable[..., str], app: Flask, kind: str
 ) -> None:
     owner = mint("k") if kind == "key" else token()
     mint("other", by=token(owner=owner))
     (shown,) = [entry["actor"]["owner"] for entry in entries(call) if entry["key_name"] == "other"]
     assert shown == (f"{owner[:35]}[redacted]" if kind == "key" else "[redacted]")
-    with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection:
-        rows = connection.execute("SELECT * FROM audit_entries").fetchall()
+    rows = sql(app, "SELECT * FROM audit_entries")
     assert owner[36:] not in repr(rows)
 
 
@@ -187,6 +184,7 @@ def everything(connection: sqlite3.Connection) -> list[list[Any]]:
     return [list(connection.execute(f"SELECT * FROM {table}")) for table in ("api_keys", "lineage", "audit_entries")]  # noqa: S608
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("fault", "method", "path", "body", "status"),
     [
@@ -231,6 +229,7 @@ def test_a_change_and_its_entry_are_never_there_without_each_other(
     assert call("GET", "/v0/auth", by=key).status_code == status
 
 
+@pytest.mark.sqlite
 def test_a_commit_that_fails_leaves_neither(call: Callable[..., Any], mint: Callable[..., str], data_dir: Path) -> None:
     """SQLite checks a deferred foreign key only at the commit."""
     mint("k")

@@ -5,7 +5,6 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from sqlalchemy import event, insert
 from formats.times import now
 from identity.principal import Principal, RequestOrigin
 from models import api_keys, lineage
-from tests.rows import names
+from tests.rows import links, names
 
 NOBODY = "0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11"
 
@@ -31,11 +30,6 @@ def family(mint: Callable[..., str]) -> dict[str, str]:
     for parent, child in ("ab", "bc", "cd", "be", "xy"):
         keys[child] = mint(child, by=keys[parent])
     return {name: id_of(key) for name, key in keys.items()}
-
-
-def links(data_dir: Path) -> int:
-    with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection:
-        return int(connection.execute("SELECT count(*) FROM lineage").fetchone()[0])
 
 
 @pytest.mark.parametrize(
@@ -78,13 +72,13 @@ def test_a_leaked_key_that_deletes_itself_saves_nothing_of_its_own(
 
 @pytest.mark.parametrize("order", ["a b c d", "b c a", "c b a d", "d c b a", "a"])
 def test_nothing_of_the_lineage_is_left_after_a_cascade_by_id(
-    call: Callable[..., Any], family: dict[str, str], data_dir: Path, order: str
+    call: Callable[..., Any], family: dict[str, str], app: Flask, order: str
 ) -> None:
     for name in order.split():
         assert call("DELETE", f"/v0/api_keys/{name}").status_code == 204
     for name in "ax":
         assert call("DELETE", f"/v0/api_keys?id={family[name]}&cascade=true").status_code == 204
-    assert (names(call), links(data_dir)) == ("", 0)
+    assert (names(call), links(app)) == ("", 0)
 
 
 def test_by_its_id_alone_a_key_that_lives_goes_alone(call: Callable[..., Any], family: dict[str, str]) -> None:
@@ -227,11 +221,12 @@ def put(app: Flask, ids: list[str], parents: list[str | None], alive: Callable[[
         tx.execute(insert(lineage), found)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("cascade", [False, True])
 @pytest.mark.parametrize("by", ["name", "id"])
 @pytest.mark.parametrize("alive", ["the last", "all"])
 def test_a_deletion_asks_the_same_few_things_however_long_the_line(
-    app: Flask, data_dir: Path, alive: str, by: str, cascade: bool
+    app: Flask, alive: str, by: str, cascade: bool
 ) -> None:
     """No statement scans all keys of the tenant, or a whole table."""
     keyring = app.extensions["keyhook"].keyring(Principal("cli", "default", "x", "admin"), RequestOrigin())
@@ -244,19 +239,19 @@ def test_a_deletion_asks_the_same_few_things_however_long_the_line(
             keyring.delete(**target, cascade=cascade)
         counts.append(len([line for line in seen if line.startswith(("SELECT", "WITH", "DELETE"))]))
         assert [line for line in seen if re.match("SCAN (api_keys|lineage)|.* ix_api_keys_tenant_seq", line)] == []
-        assert links(data_dir) == (length - 2 if alive == "all" else 0)
+        assert links(app) == (length - 2 if alive == "all" else 0)
         if alive == "all":
             keyring.delete("k0", cascade=True)
     assert counts[0] == counts[1] <= 6
 
 
 def test_what_is_above_a_deleted_key_stays_while_anything_else_below_it_lives(
-    app: Flask, call: Callable[..., Any], data_dir: Path
+    app: Flask, call: Callable[..., Any]
 ) -> None:
     """Root, a line of 50 deleted keys, and two keys below: deleting the first removes no lineage, the second all."""
     ids = [str(uuid.uuid4()) for _ in range(53)]
     put(app, ids, [None, *ids[:50], ids[50], ids[50]], lambda n: n > 50)
     assert call("DELETE", "/v0/api_keys/k51").status_code == 204
-    assert links(data_dir) == 51
+    assert links(app) == 51
     assert call("DELETE", "/v0/api_keys/k52").status_code == 204
-    assert links(data_dir) == 0
+    assert links(app) == 0

@@ -1,9 +1,7 @@
 """A key's whole life: listed, changed, rotated without downtime, revoked with its offspring."""
 
-import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +14,7 @@ from identity.principal import RequestOrigin
 from keys.key_fields import KeyChanges, NewKey
 from keys.tenant_keys import TenantKeys
 from models import api_keys
-from tests.rows import ago, move, names
+from tests.rows import ago, links, move, names
 
 
 @pytest.fixture
@@ -275,26 +273,22 @@ def test_a_name_that_is_used_again_inherits_no_offspring(
 
 
 def test_nothing_of_a_family_is_left_after_its_cascade(
-    call: Callable[..., Any], family: dict[str, str], data_dir: Path
+    call: Callable[..., Any], family: dict[str, str], app: Flask
 ) -> None:
     for name in ("a", "x"):
         call("DELETE", f"/v0/api_keys/{name}?cascade=true")
-    connection = sqlite3.connect(data_dir / "keyhook.db")
-    assert connection.execute("SELECT count(*) FROM lineage").fetchone() == (0,)
-    connection.close()
+    assert links(app) == 0
 
 
 @pytest.mark.parametrize(
     "order", ["a b c d e x y", "d c e b a x y", "b c d e a x y", "x y b d c e a", "x y b e c?cascade=true a"]
 )
 def test_nothing_of_a_family_is_left_when_all_are_gone_one_by_one(
-    call: Callable[..., Any], family: dict[str, str], data_dir: Path, order: str
+    call: Callable[..., Any], family: dict[str, str], app: Flask, order: str
 ) -> None:
     for name in order.split():
         assert call("DELETE", f"/v0/api_keys/{name}").status_code == 204
-    connection = sqlite3.connect(data_dir / "keyhook.db")
-    assert connection.execute("SELECT count(*) FROM lineage").fetchone() == (0,)
-    connection.close()
+    assert links(app) == 0
 
 
 CHANGES: dict[str, Callable[[TenantKeys], Any]] = {

@@ -1,8 +1,6 @@
 """A key is its whole text: its prefix is stored, and the same secret under another prefix is unknown."""
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ import pytest
 from flask import Flask
 
 from tests.bad_keys import GENERIC, checksummed, other_secret, under
+from tests.rows import sql
 
 
 def test_under_another_prefix_a_key_is_one_that_nobody_knows(
@@ -104,10 +103,9 @@ def test_neither_can_be_given(call: Callable[..., Any], mint: Callable[..., str]
 
 
 def test_a_rotation_without_a_grace_keeps_nothing_of_the_old_prefix(
-    call: Callable[..., Any], mint: Callable[..., str], data_dir: Path
+    call: Callable[..., Any], mint: Callable[..., str], app: Flask
 ) -> None:
     mint("k")
     for grace, kept in ((60, "kh"), (0, None)):
         call("POST", "/v0/api_keys/k/rotate", json={"grace_seconds": grace})
-        with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection:
-            assert connection.execute("SELECT previous_prefix FROM api_keys").fetchall() == [(kept,)]
+        assert sql(app, "SELECT previous_prefix FROM api_keys") == [(kept,)]

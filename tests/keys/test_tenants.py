@@ -3,12 +3,13 @@
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from sqlalchemy import Engine, event
+
+from tests.rows import sql
 
 REQUESTS = [
     ("GET", "", None),
@@ -67,7 +68,7 @@ def test_a_change_touches_no_key_of_the_same_name_elsewhere(
     call: Callable[..., Any],
     mint: Callable[..., str],
     token: Callable[..., str],
-    data_dir: Path,
+    app: Flask,
     method: str,
     path: str,
     body: Any,
@@ -75,9 +76,8 @@ def test_a_change_touches_no_key_of_the_same_name_elsewhere(
     """Other tenants' keys come before and after ours, so ours is neither the first nor the last of that name."""
 
     def theirs() -> list[list[Any]]:
-        with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection:
-            tables = ("api_keys", "audit_entries")
-            return [list(connection.execute(f"SELECT * FROM {table} WHERE tenant != 'ours'")) for table in tables]  # noqa: S608
+        tables = ("api_keys", "audit_entries")
+        return [sql(app, f"SELECT * FROM {table} WHERE tenant != 'ours'") for table in tables]  # noqa: S608
 
     for tenant in ("before", "ours", "later"):
         mint("child", by=mint("same", by=token(tenant=tenant)))
@@ -100,6 +100,7 @@ def statements() -> Iterator[list[str]]:
     event.remove(Engine, "connect", trace)
 
 
+@pytest.mark.sqlite
 def test_every_statement_on_keys_and_audit_names_the_tenant(
     statements: list[str], call: Callable[..., Any], mint: Callable[..., str]
 ) -> None:
@@ -134,10 +135,6 @@ def test_people_of_a_tenant_that_is_not_there_yet_find_it_empty(
     assert call("GET", "/v0/api_keys", by=token(tenant="Team ß/1")).json == []
 
 
-def test_the_tenant_is_stored_as_it_was_named(
-    mint: Callable[..., str], token: Callable[..., str], data_dir: Path
-) -> None:
+def test_the_tenant_is_stored_as_it_was_named(mint: Callable[..., str], token: Callable[..., str], app: Flask) -> None:
     mint("k", by=token(tenant="Team ß"))
-    connection = sqlite3.connect(data_dir / "keyhook.db")
-    assert connection.execute("SELECT tenant FROM api_keys").fetchall() == [("Team ß",)]
-    connection.close()
+    assert sql(app, "SELECT tenant FROM api_keys") == [("Team ß",)]
