@@ -174,6 +174,7 @@ NEEDS_THE_DATABASE: list[tuple[str, str, Callable[[str], dict[str, Any]]]] = [
 ]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(("method", "path", "more"), NEEDS_THE_DATABASE)
 def test_without_its_database_it_says_when_to_come_back_and_nothing_else(
     call: Callable[..., Any],

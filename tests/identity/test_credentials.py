@@ -57,6 +57,7 @@ def test_a_mangled_key_is_refused_like_any_other(
     assert response.headers["WWW-Authenticate"] == GENERIC
 
 
+@pytest.mark.sqlite
 def test_a_mistyped_key_is_refused_before_the_database_is_asked(
     call: Callable[..., Any], mint: Callable[..., str], data_dir: Path
 ) -> None:

@@ -43,6 +43,7 @@ def test_a_request_is_one_line(server: Any) -> None:
     assert last_line(server).group("who", "status") == ("-", "404")
 
 
+@pytest.mark.sqlite
 def test_times_are_in_utc_wherever_the_server_stands(serve: Callable[..., Any], data_dir: Path) -> None:
     server = serve(TZ="EAST-9")
     (data_dir / "keyhook.db").rename(data_dir / "aside.db")

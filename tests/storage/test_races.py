@@ -323,6 +323,7 @@ def test_a_turn_that_failed_long_ago_shortens_no_line() -> None:
     assert len(done) == 2 * WAITING
 
 
+@pytest.mark.sqlite
 def test_a_slow_disk_shortens_no_line(app: Flask, mint: Callable[..., str], call: Callable[..., Any]) -> None:
     """Another process that holds the lock does; see the faults. What SQLite writes takes as long as it takes."""
     storage = app.extensions["keyhook"].storage
@@ -367,6 +368,7 @@ def test_what_waits_leaves_room_for_checks() -> None:
     assert server.THREADS / 2 >= WAITING
 
 
+@pytest.mark.sqlite
 def test_a_file_that_is_lost_during_a_change_is_no_success(app: Flask, data_dir: Path) -> None:
     storage, database = app.extensions["keyhook"].storage, data_dir / "keyhook.db"
     aside = database.with_name("aside.db")
