@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, select
 
 from formats.redaction import redact, redact_values
 from formats.times import now
@@ -13,6 +13,7 @@ from keys import paging
 from keys.paging import Page
 from models import audit_entries
 from storage.database import Storage
+from storage.statements import insert
 
 Details = dict[str, Any]  # JSON
 
@@ -47,7 +48,7 @@ def record(
     }
     entries = [{**common, "key_id": key.id, "key_name": key.name} for key in subjects]
     if entries:
-        tx.execute(insert(audit_entries), entries)
+        insert(tx, audit_entries, entries)
 
 
 def page(storage: Storage, tenant: str, limit: int, before: int | None) -> Page[Row[Any]]:

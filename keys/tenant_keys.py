@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, exists, false, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, exists, false, select, update
 
 from errors import (
     AuthenticationFailed,
@@ -32,6 +32,7 @@ from keys.paging import Page
 from keys.verification import KeyVerifier
 from models import UNIQUE_NAME, KeyRow, api_keys, is_contained, lineage, status
 from storage.database import Storage, UniqueViolation
+from storage.statements import insert
 
 BATCH = 10_000  # ids in one statement, since databases limit them
 
@@ -93,9 +94,9 @@ class TenantKeys:
                 "created_by_key": self._principal.key_id,
                 **secret.kept(key_id),
             }
-            tx.execute(insert(api_keys), [row])
+            insert(tx, api_keys, [row])
             if self._principal.key_id:
-                tx.execute(insert(lineage), [{"key_id": key_id, "parent_id": self._principal.key_id}])
+                insert(tx, lineage, [{"key_id": key_id, "parent_id": self._principal.key_id}])
             told = ("role", "scopes", "owner", "expires_at", "created_by_key")
             self._record(
                 tx, "key.created", [Subject(key_id, new.name)], {column: shown(column, row[column]) for column in told}
