@@ -77,7 +77,7 @@ def over_http(directory: Path, rounds: int, seconds: float, core: int, load_core
         stack.callback(load.close)
         log, database = directory / "log", str(directory / "http-bare.db")
         plain = stack.enter_context(
-            running(["-m", "bench.bare", "{port}"], "/constant", log, core, BENCH_DATABASE=database)
+            running([sys.executable, "-m", "bench.bare", "{port}"], "/constant", log, core, BENCH_DATABASE=database)
         )
         ours = stack.enter_context(running(SERVE, "/healthz", log, core, KEYHOOK_DATA_DIR=str(data_dir)))
         jobs = {

@@ -1,26 +1,35 @@
-"""Servers in separate processes, each pinned to its cores."""
+"""Servers, each a process on a free port: those of the benchmark and of the tests."""
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-FLASK_RUN = ["-m", "flask", "--app", "app", "run", "--port={port}"]
-SERVE = ["-m", "flask", "--app", "app", "serve", "--port={port}"]  # what docs/operation.md recommends
+ROOT = Path(__file__).resolve().parent.parent
+FLASK_RUN = [sys.executable, "-m", "flask", "--app", "app", "run", "--port={port}"]
+SERVE = [sys.executable, "-m", "flask", "--app", "app", "serve", "--port={port}"]  # what docs/operation.md recommends
+PATIENCE = 30  # seconds until the first answer
 
 
 @dataclass
 class Server:
     process: subprocess.Popen[bytes]
     port: int
-    seconds: float  # from its start to the first 200
+    log: Path
+    seconds: float = 0  # from its start to the first answer
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def resident(self) -> float:
         """Resident memory of the server and its children, in MB."""
@@ -31,35 +40,54 @@ class Server:
         ]
         return sum(int(one[1]) for one in found if one) / 1024
 
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Signals the whole process group and waits for it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, how)
+        self.process.wait(20)
 
-@contextmanager
-def running(command: list[str], path: str, log: Path, *cores: int, **environment: str) -> Iterator[Server]:
-    """A server on these cores, once it answers 200 on the path; stopped at the end. Its output goes to the log."""
-    port = free_port()
-    started = time.perf_counter()
+
+def start(command: Sequence[str], log: Path, environment: Mapping[str, str], *cores: int, path: str) -> Server:
+    """Starts a server, on these cores or on all, and returns when it answers. Its output goes to the log."""
+    port, started = free_port(), time.perf_counter()
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, *(word.format(port=port) for word in command)],
+            [word.format(port=port) for word in command],
+            cwd=ROOT,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            start_new_session=True,
         )
-    os.sched_setaffinity(process.pid, cores)  # at once, so that every later thread inherits it
+    if cores:
+        os.sched_setaffinity(process.pid, cores)  # at once, so that every later thread inherits it
+    server = Server(process, port, log)
+    while process.poll() is None and time.perf_counter() - started < PATIENCE:
+        if answers(server.url + path):
+            server.seconds = time.perf_counter() - started
+            return server
+        time.sleep(0.005)
+    server.stop(signal.SIGKILL)
+    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+
+
+@contextmanager
+def running(command: Sequence[str], path: str, log: Path, *cores: int, **environment: str) -> Iterator[Server]:
+    server = start(command, log, environment, *cores, path=path)
     try:
-        while not answers(f"http://127.0.0.1:{port}{path}"):
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.005)
-        yield Server(process, port, time.perf_counter() - started)
+        yield server
     finally:
-        process.terminate()
-        process.wait(20)
+        server.stop()
 
 
 def answers(url: str) -> bool:
+    """Whether there is an answer, whatever its status."""
     try:
         with urllib.request.urlopen(url, timeout=10):  # noqa: S310  (http to this machine)
             return True
+    except urllib.error.HTTPError:
+        return True
     except OSError:  # refused, closed, or no answer in time
         return False
 

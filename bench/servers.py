@@ -1,6 +1,7 @@
 """The service under several WSGI servers, side by side: `make bench ARGS=--servers`."""
 
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -10,14 +11,15 @@ from bench.load import Load, Measured, request
 from bench.server import FLASK_RUN, SERVE, Server, answers, running
 
 APP = "app:create_app"
-GRANIAN = ["-m", "granian", "--port={port}", "--interface=wsgi", "--blocking-threads=8", "--factory", APP]
-WAITRESS = ["-m", "waitress", "--listen=127.0.0.1:{port}", "--threads=8", "--asyncore-use-poll", "--call", APP]
+PYTHON = [sys.executable, "-m"]
+GRANIAN = [*PYTHON, "granian", "--port={port}", "--interface=wsgi", "--blocking-threads=8", "--factory", APP]
+WAITRESS = [*PYTHON, "waitress", "--listen=127.0.0.1:{port}", "--threads=8", "--asyncore-use-poll", "--call", APP]
 SERVERS = {
     "`flask serve`": SERVE,
     "`flask run`": FLASK_RUN,
     "waitress as it comes": WAITRESS,
     "waitress, `--send-bytes=18000`": [*WAITRESS[:-2], "--send-bytes=18000", *WAITRESS[-2:]],
-    "gunicorn, gthread": ["-m", "gunicorn", "--bind=127.0.0.1:{port}", "--threads=8", f"{APP}()"],
+    "gunicorn, gthread": [*PYTHON, "gunicorn", "--bind=127.0.0.1:{port}", "--threads=8", f"{APP}()"],
     "granian": GRANIAN,
     "granian, 2 workers": [*GRANIAN[:-2], "--workers=2", *GRANIAN[-2:]],
 }
@@ -63,7 +65,7 @@ def beside_silence(server: Server, load: Load, check: bytes) -> str:
     with ExitStack() as silence:
         for _ in range(SILENT):
             silence.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
-        if not answers(f"http://127.0.0.1:{server.port}/healthz"):
+        if not answers(f"{server.url}/healthz"):
             return "answers nothing"
         return f"{load.run(server.port, check, 200, CONNECTIONS, 2).p99:.0f}"
 

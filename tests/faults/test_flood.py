@@ -22,7 +22,7 @@ import pytest
 
 from formats import api_key
 from tests.machine import missing
-from tests.servers import SERVE, Server, resident
+from tests.servers import SERVE, Server
 
 pytestmark = [pytest.mark.faults, pytest.mark.alone]
 
@@ -169,12 +169,12 @@ def test_a_mixed_load_for_15_seconds(serve: Callable[..., Server], elsewhere: Pr
         random.Random(number).shuffle(share)
         shares.append(share)
     warm_up = elsewhere.submit(send_all, server.port, shares, 4).result()
-    before = resident(server)
+    before = server.resident()
     found = elsewhere.submit(send_all, server.port, shares, 15).result()
-    print(f"{dict(found)} in 15 s; {before:.1f} MB before, {resident(server):.1f} MB after")
+    print(f"{dict(found)} in 15 s; {before:.1f} MB before, {server.resident():.1f} MB after")
     assert {status // 100 for status in warm_up + found} == {2}
     assert found[201] > 0
-    assert resident(server) - before < 8
+    assert server.resident() - before < 8
 
 
 def test_silent_connections_stop_nobody(serve: Callable[..., Server]) -> None:

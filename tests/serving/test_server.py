@@ -15,7 +15,7 @@ from serving.strict_http import HEAD_TIMEOUT, MAX_HEAD
 from tests.commands import run
 from tests.machine import missing
 from tests.raw_http import Connection
-from tests.servers import FLASK_RUN, SERVE, Server, resident, running
+from tests.servers import FLASK_RUN, SERVE, Server, running
 
 pytestmark = pytest.mark.processes
 
@@ -225,7 +225,7 @@ def test_an_older_version_has_no_chunks_and_needs_no_host(server: Server) -> Non
 def test_a_large_body_is_refused_before_it_is_stored(server: Server, chunked: bool, known: bool) -> None:
     who = [f"Authorization: Bearer {server.token()}"] if known else []
     how = "Transfer-Encoding: chunked" if chunked else "Content-Length: 100000000"
-    before = resident(server)
+    before = server.resident()
     with Connection(server.port) as connection:
         connection.send("POST /v0/api_keys HTTP/1.1", "Host: x", "Content-Type: application/json", how, *who)
         part = b"F4240\r\n" + MEGABYTE + b"\r\n" if chunked else MEGABYTE
@@ -234,7 +234,7 @@ def test_a_large_body_is_refused_before_it_is_stored(server: Server, chunked: bo
             for _ in range(20):
                 connection.socket.sendall(part)
         assert deleted_files(server) == []
-        assert resident(server) - before < 4
+        assert server.resident() - before < 4
         answer = connection.answer()
     assert answer.status == (413 if known else 401)
     assert json.loads(answer.body).keys() == ERROR_MEMBERS
@@ -243,7 +243,7 @@ def test_a_large_body_is_refused_before_it_is_stored(server: Server, chunked: bo
 
 
 def test_a_header_that_never_ends(server: Server) -> None:
-    before = resident(server)
+    before = server.resident()
     with ExitStack() as stack:
         connections = [stack.enter_context(Connection(server.port)) for _ in range(100)]
         for connection in connections:
@@ -252,7 +252,7 @@ def test_a_header_that_never_ends(server: Server) -> None:
                 connection.socket.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Note: " + b"b" * 250_000)
         answer = connections[0].answer()
         assert (answer.status, json.loads(answer.body).keys()) == (431, ERROR_MEMBERS)
-        assert resident(server) - before < 8
+        assert server.resident() - before < 8
     with Connection(server.port) as connection:
         connection.send("GET /healthz HTTP/1.1", "Host: x", "X-Note: " + "b" * (MAX_HEAD - 100))
         assert connection.answer().status == 200
@@ -292,14 +292,14 @@ def test_pipelined_requests_are_answered_in_order(server: Server, key: str) -> N
 
 def test_who_reads_no_answer_stops_no_check(server: Server, key: str) -> None:
     """Each client asks for far more than the server keeps in memory."""
-    before = resident(server)
+    before = server.resident()
     with ExitStack() as stack:
         for _ in range(16):
             deaf = stack.enter_context(Connection(server.port))
             deaf.socket.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
         for _ in range(20):
             assert server.call("GET", "/v0/auth", by=key).status_code == 200
-        assert resident(server) - before < 16 * 8
+        assert server.resident() - before < 16 * 8
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["anybody", "a person"])
