@@ -87,6 +87,7 @@ class PostgresStorage(Storage):
         deadline = time.monotonic() + PATIENCE
         with self._slots.slot(), translated(self._address):
             connection = self._use(self._writers, deadline, lambda connection: _begin(connection, tenant, deadline))
+            self._slots.lock_acquired()
             raw = driver(connection)
             try:
                 yield connection

@@ -1,6 +1,5 @@
 """How many writers of this process may be at work, so that those that wait for a lock leave threads for checks."""
 
-import math
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +8,8 @@ from contextlib import contextmanager
 from errors import DatabaseUnavailable
 
 WRITERS = 4  # of the 8 threads of the recommended server
-STALLED = 0.5  # seconds without a change that was made, after which nobody waits for a slot any more
+STALLED = 0.5  # seconds without a lock that was taken or a change that was made: then nobody waits for a slot any more
+SLOW = 2.0  # seconds that a writer may take once it has its lock, before that counts as a standstill
 
 
 class WriterSlots:
@@ -18,7 +18,7 @@ class WriterSlots:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._taken = 0
-        self._stalls_at = math.inf  # time.monotonic
+        self._stalls_at = 0.0  # time.monotonic
 
     @contextmanager
     def slot(self) -> Iterator[None]:
@@ -36,6 +36,11 @@ class WriterSlots:
         finally:
             self._give_back(moves=moves)
 
+    def lock_acquired(self) -> None:
+        """A writer has the lock of its tenant: from now on only the disk, or a standby, can be slow."""
+        with self._changed:
+            self._stalls_at = time.monotonic() + SLOW
+
     def _take(self) -> None:
         with self._changed:
             while self._taken == WRITERS:
@@ -45,7 +50,7 @@ class WriterSlots:
                 self._changed.wait(patience)
             self._taken += 1
             if self._taken == WRITERS:
-                self._stalls_at = time.monotonic() + STALLED
+                self._stalls_at = max(self._stalls_at, time.monotonic() + STALLED)
 
     def _give_back(self, *, moves: bool) -> None:
         with self._changed:
