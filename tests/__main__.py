@@ -1,11 +1,19 @@
-"""Runs the tests, one process a core; then those that need the machine for themselves. Takes what pytest takes."""
+"""Runs the tests, one process a core; then those that need the machine for themselves; then again on PostgreSQL.
+
+Takes what pytest takes.
+"""
 
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 ALONE = "alone"
 NO_TESTS = 5  # pytest's exit status when none was asked for
+TOGETHER = ["-n", "auto", "--dist", "worksteal"]
+# What runs on either database. The others break a file of SQLite, or ask nothing of a database.
+ON_BOTH = ["api", "cli", "identity", "keys", "observability", "storage", "web", "test_embedded.py", "test_errors.py"]
+HERE = Path(__file__).parent
 
 
 def main(arguments: list[str]) -> int:
@@ -13,10 +21,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("-m", default="", dest="marked")
     given, others = parser.parse_known_args(arguments)
     asked = f"({given.marked}) and " if given.marked else ""
-    together = ["-n", "auto", "--dist", "worksteal", "-m", f"{asked}not {ALONE}"]
-    statuses = [run([*together, *others]), run(["-m", f"{asked}{ALONE}", *others])]
+    statuses = [run([*TOGETHER, "-m", f"{asked}not {ALONE}", *others]), run(["-m", f"{asked}{ALONE}", *others])]
+    if (again := on_postgresql(others)) is not None:
+        marks = f"{asked}not {ALONE} and not faults and not ecosystem"
+        statuses.append(run([*TOGETHER, "--engine=postgresql", "-m", marks, *again]))
     failed = [status for status in statuses if status not in (0, NO_TESTS)]
     return max(failed, default=min(statuses))
+
+
+def on_postgresql(words: list[str]) -> list[str] | None:
+    """The same words with the paths that run on either database; None where there is none of these."""
+    paths = {word for word in words if Path(word.partition("::")[0]).exists()}
+    both = [str(HERE / name) for name in ON_BOTH]
+    if not paths:
+        return [*words, *both]
+    kept = [word for word in words if word not in paths or str(Path(word).resolve()).startswith(tuple(both))]
+    return kept if paths.intersection(kept) else None
 
 
 def run(arguments: list[str]) -> int:

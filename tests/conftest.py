@@ -67,7 +67,7 @@ def database_of(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], dic
 
     yield find
     for url in DATABASES.values():
-        server.sql(f"DROP DATABASE {url.rpartition('/')[2]} (FORCE)")
+        server.sql(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} (FORCE)")
     DATABASES.clear()
 
 

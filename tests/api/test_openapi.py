@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from api import openapi
 from app import create_app
 from formats import api_key
 from tests.machine import ROOT
+from tests.postgresql import DATABASES, Cluster
 from web import contract
 
 METHODS = ("delete", "get", "patch", "post", "put")
@@ -162,14 +164,14 @@ def scene(call: Callable[..., Any], mint: Callable[..., str], token: Callable[..
 
 
 @pytest.fixture
-def gone(data_dir: Path, app: Flask) -> Callable[[], None]:
-    """gone(): moves the database away."""
+def gone(request: pytest.FixtureRequest, data_dir: Path, app: Flask) -> Callable[[], object]:
+    """gone(): takes the database away."""
+    if data_dir in DATABASES:
+        name = DATABASES[data_dir].rpartition("/")[2]
+        server: Cluster = request.getfixturevalue("server_of_postgresql")
+        return partial(server.sql, f"DROP DATABASE {name} (FORCE)")
     database = data_dir / "keyhook.db"
-
-    def move() -> None:
-        database.rename(database.with_name("moved.db"))
-
-    return move
+    return partial(database.rename, database.with_name("moved.db"))
 
 
 def check_headers(operation: Operation, status: str, response: Any) -> None:
@@ -184,7 +186,7 @@ def check_headers(operation: Operation, status: str, response: Any) -> None:
     ("operation", "status", "code"), REFUSALS, ids=[f"{operation.id}-{code}" for operation, _, code in REFUSALS]
 )
 def test_a_documented_refusal_is_the_one_that_is_given(
-    scene: Scene, gone: Callable[[], None], operation: Operation, status: str, code: str
+    scene: Scene, gone: Callable[[], object], operation: Operation, status: str, code: str
 ) -> None:
     content = operation.said["responses"][status]["content"]["application/json"]
     if code == "DatabaseUnavailable":

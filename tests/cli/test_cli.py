@@ -224,13 +224,19 @@ def test_a_token_is_an_admins_and_lasts_an_hour_or_what_is_told(
     assert (claims["role"], claims["sub"], claims["tenant"]) == ("admin", options.login_name(), "default")
 
 
-def in_terminal(data_dir: Path, answer: bytes, *words: str) -> tuple[int, str]:
+@pytest.fixture
+def same_database(data_dir: Path, database_of: Callable[[Path], dict[str, str]]) -> dict[str, str]:
+    """The environment of a command that works on the database of the application."""
+    return {"KEYHOOK_DATA_DIR": str(data_dir), **database_of(data_dir)}
+
+
+def in_terminal(environment: dict[str, str], answer: bytes, *words: str) -> tuple[int, str]:
     """Runs a command on its own terminal and types the answer."""
     main, side = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "flask", *words],
         cwd=ROOT,
-        env={**os.environ, "KEYHOOK_DATA_DIR": str(data_dir)},
+        env={**os.environ, **environment},
         stdin=side,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -245,10 +251,15 @@ def in_terminal(data_dir: Path, answer: bytes, *words: str) -> tuple[int, str]:
 @pytest.mark.processes
 @pytest.mark.parametrize(("answer", "status", "left"), [(b"y\n", 0, 0), (b"n\n", 1, 1), (b"\n", 1, 1)])
 def test_delete_asks_on_a_terminal(
-    flask: Callable[..., Any], make: Callable[..., str], data_dir: Path, answer: bytes, status: int, left: int
+    flask: Callable[..., Any],
+    make: Callable[..., str],
+    same_database: dict[str, str],
+    answer: bytes,
+    status: int,
+    left: int,
 ) -> None:
     make("k")
-    code, output = in_terminal(data_dir, answer, "keys", "delete", "k")
+    code, output = in_terminal(same_database, answer, "keys", "delete", "k")
     assert (code, len(listed(flask))) == (status, left), output
     assert "Delete 'k'?" in output
 
@@ -284,7 +295,7 @@ def test_delete_asks_about_all_that_would_go(
     flask: Callable[..., Any],
     make: Callable[..., str],
     mint: Callable[..., str],
-    data_dir: Path,
+    same_database: dict[str, str],
     words: list[str],
     question: str,
 ) -> None:
@@ -294,7 +305,7 @@ def test_delete_asks_about_all_that_would_go(
     flask("keys", "delete", "gone", "--yes")
     if words[0] == "--id":
         words = ["--id", ids[words[1]], *words[2:]]
-    code, output = in_terminal(data_dir, b"n\n", "keys", "delete", *words)
+    code, output = in_terminal(same_database, b"n\n", "keys", "delete", *words)
     assert (code, len(listed(flask))) == (1, 4)
     assert question.format(**ids) in output
 
@@ -418,13 +429,13 @@ def test_times_in_peoples_words(span: dict[str, float], words: str) -> None:
     assert table.in_words(timestamp(datetime.now(UTC) + timedelta(**span))) == words
 
 
-def redirected(data_dir: Path, redirection: str, *words: str) -> tuple[int, str]:
+def redirected(environment: dict[str, str], redirection: str, *words: str) -> tuple[int, str]:
     """The exit status and stderr of a command whose streams a shell has closed or redirected."""
     line = f'exec "$@" {redirection}'
     done = subprocess.run(
         ["sh", "-c", line, "sh", sys.executable, "-m", "flask", *words],
         cwd=ROOT,
-        env={**os.environ, "KEYHOOK_DATA_DIR": str(data_dir)},
+        env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -448,13 +459,13 @@ def test_streams_that_lead_nowhere_are_one_line(
     flask: Callable[..., Any],
     make: Callable[..., str],
     call: Callable[..., Any],
-    data_dir: Path,
+    same_database: dict[str, str],
     redirection: str,
     words: list[str],
     said: str,
 ) -> None:
     key = make("k")
-    status, stderr = redirected(data_dir, redirection, *words)
+    status, stderr = redirected(same_database, redirection, *words)
     assert status == 1
     assert re.fullmatch(f"Error: .*({said}).*\n", stderr)
     assert call("GET", "/v0/auth", by=key).status_code == 200
