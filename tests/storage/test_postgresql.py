@@ -132,6 +132,15 @@ def test_a_newer_schema_stops_the_start(node: Callable[[str], Node], url: str) -
         node(url)
 
 
+@pytest.mark.parametrize(("command", "program"), [("backup", "pg_dump"), ("restore", "pg_restore")])
+def test_a_command_for_a_file_names_the_program_to_use(url: str, tmp_path: Path, command: str, program: str) -> None:
+    copy = tmp_path / "copy.db"
+    flask = [sys.executable, "-m", "flask", command, str(copy)]
+    done = run(flask, KEYHOOK_DATABASE_URL=url, KEYHOOK_SECRET_KEY=LONG)
+    assert (done.returncode, done.stdout, copy.exists()) == (1, "", False)
+    assert done.stderr.splitlines()[-1] == f"Error: the database is one of PostgreSQL: use {program}"
+
+
 def test_without_the_driver_one_line_says_what_to_install(url: str) -> None:
     script = "import sys; sys.modules['psycopg'] = None; from app import create_app; create_app()"
     done = run([sys.executable, "-c", script], KEYHOOK_DATABASE_URL=url, KEYHOOK_SECRET_KEY=LONG)
