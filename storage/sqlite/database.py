@@ -1,9 +1,8 @@
-"""The SQLite file: reading, writing, and detection of a replaced or overwritten file.
+"""The SQLite file: reading, writing, upkeep.
 
 SQLite has one write lock for the whole file, so the changes of all tenants come one after another.
 """
 
-import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,19 +15,16 @@ from sqlalchemy import Connection, Engine, Executable, Row, Select, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
-from errors import DatabaseUnavailable
 from storage.database import R, Storage
 from storage.sqlite.best_effort_writer import SqliteBestEffortWriter
 from storage.sqlite.connection import (
-    HEADER,
-    MAGIC,
-    STAMP,
     ErrorTranslation,
     count_change,
     dbapi_connection,
     execute_raw,
     unique_violations,
 )
+from storage.sqlite.watched_file import WatchedFile
 from storage.sqlite.write_queue import WriteQueue
 
 CHECKPOINT_TIMEOUT = 500  # milliseconds
@@ -47,26 +43,15 @@ class SqliteStorage(Storage):
     """One database file, open as long as the process runs. A process has one instance a file."""
 
     def __init__(self, engine: Engine, path: Path) -> None:
-        real = path.resolve()  # SQLite puts the WAL beside the target of a link
-        self._directory, self._file, self._beside = str(real.parent), str(path), (f"{real}-wal", f"{real}-shm")
-        self._real = str(real)
-        self._process = os.getpid()
         self.engine = engine
         self._idle: deque[tuple[Connection, sqlite3.Connection]] = deque()  # each with its DB-API connection
         self._queue = WriteQueue()
         self._writer: Connection | None = None
-        # Open to the end: while a connection is open, SQLite never removes the files beside the database, so their
-        # identity is fixed.
+        # Open to the end: while a connection is open, SQLite never removes the files beside the database.
         self._anchor = self.engine.connect()
         self._anchor.exec_driver_sql("SELECT count(*) FROM api_keys WHERE 0").all()
-        self._identity = self._look()[0]
-        # Never closed while a connection is open: closing any descriptor of the file drops SQLite's POSIX locks.
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._marks = self._read_marks()
-        self._modified = 0
-        self._overwritten = False
+        self._watched = WatchedFile(path)
         _open.add(self)
-        self.check_file()
 
     def close(self) -> None:
         """Closes everything. With the last connection of all processes SQLite removes the WAL."""
@@ -75,16 +60,12 @@ class SqliteStorage(Storage):
         for connection in (self._writer, self._anchor):
             if connection is not None:
                 connection.close()
-        os.close(self._descriptor)
+        self._watched.close()
         _open.discard(self)
 
     def is_at(self, path: Path) -> bool:
         """Whether the path leads to the file of this database."""
-        try:
-            found = os.stat(path)
-        except OSError:
-            return str(path.resolve()) == self._real
-        return str(path.resolve()) == self._real or (found.st_dev, found.st_ino) == self._identity[:2]
+        return self._watched.is_at(path)
 
     def first(self, statement: Executable) -> Row[Any] | None:
         return self._read(lambda connection, _: connection.execute(statement).first())
@@ -112,7 +93,7 @@ class SqliteStorage(Storage):
         file was moved or replaced before the commit was done.
         """
         with self._queue.turn() as deadline, ErrorTranslation(), unique_violations():
-            self.check_writable()
+            self._watched.check_writable()
             connection = self._take_writer()
             try:
                 self._begin(connection, deadline)
@@ -124,13 +105,13 @@ class SqliteStorage(Storage):
                 self._give_up(connection, broken=isinstance(error, (sqlite3.Error, DBAPIError)))
                 raise
             self._writer = connection
-            self.check_file()
+            self._watched.check()
 
     def hurry(self, seconds: float) -> None:
         self._queue.hurry(seconds)
 
     def best_effort_writer(self) -> SqliteBestEffortWriter:
-        return SqliteBestEffortWriter(self.engine, self.check_writable)
+        return SqliteBestEffortWriter(self.engine, self._watched.check_writable)
 
     def tidy(self) -> None:
         self._checkpoint("PASSIVE")
@@ -139,56 +120,18 @@ class SqliteStorage(Storage):
         self._checkpoint("TRUNCATE")
 
     def check(self) -> None:
-        self.check_file()
+        self._watched.check()
 
     def _checkpoint(self, mode: str) -> None:
         """Takes the WAL into the database file. PASSIVE takes the part that nobody uses, and never waits; TRUNCATE
         takes all, waits briefly for others, and leaves the WAL empty. Raises DatabaseUnavailable."""
-        self.check_writable()
+        self._watched.check_writable()
         with ErrorTranslation(), closing(self.engine.connect()) as connection:
             execute_raw(connection, f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT}")
             execute_raw(connection, f"PRAGMA wal_checkpoint({mode})")
 
-    def check_file(self) -> None:
-        """Raises DatabaseUnavailable if the path no longer leads to the file of the start, and in a forked process:
-        SQLite's locks are not inherited, and writes without them are lost.
-
-        It uses `stat`, since opening and closing the file would drop SQLite's locks. If the file was modified, it reads
-        the header through a descriptor that stays open: a file that was overwritten in place is not ours either, and
-        the pages of the old one in the caches of connections cannot be trusted.
-        """
-        if os.getpid() != self._process:
-            raise DatabaseUnavailable("the database was opened before a fork; load the application in each worker")
-        try:
-            identity, modified = self._look()
-        except OSError as error:
-            raise DatabaseUnavailable(f"the database file is gone: {error.strerror}") from None
-        if identity != self._identity:
-            raise DatabaseUnavailable("the database file was replaced")
-        if modified != self._modified:
-            self._overwritten |= self._read_marks() != self._marks
-            self._modified = modified
-        if self._overwritten:
-            raise DatabaseUnavailable("the database file was overwritten; restore it and start again")
-
-    def _look(self) -> tuple[tuple[int, ...], int]:
-        main = os.stat(self._file)
-        wal, index = os.stat(self._beside[0]), os.stat(self._beside[1])
-        return (main.st_dev, main.st_ino, wal.st_dev, wal.st_ino, index.st_dev, index.st_ino), main.st_mtime_ns
-
-    def _read_marks(self) -> tuple[bytes, bytes]:
-        header = os.pread(self._descriptor, HEADER, 0)
-        return header[MAGIC], header[STAMP]
-
-    def check_writable(self) -> None:
-        """Raises DatabaseUnavailable if the file is read-only, even if an open connection could still write."""
-        self.check_file()
-        for place in (self._directory, self._file):
-            if not os.access(place, os.W_OK):
-                raise DatabaseUnavailable(f"{place} is read-only")
-
     def _read(self, query: Callable[[Connection, sqlite3.Connection], T]) -> T:
-        self.check_file()
+        self._watched.check()
         with ErrorTranslation():
             try:
                 pair = self._idle.pop()

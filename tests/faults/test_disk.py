@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -186,6 +187,25 @@ def test_another_file_or_none_in_its_place(
         assert database.exists() == bool(left)
     mend_it(database)
     assert_recovered(server, warm, unused)
+
+
+@pytest.mark.parametrize("age", [0, 60], ids=["just changed", "unchanged for a minute"])
+@pytest.mark.parametrize("file", ["keyhook.db-wal", "keyhook.db-shm"])
+def test_a_file_that_goes_within_one_step_of_the_clock(
+    call: Callable[..., Any], mint: Callable[..., Any], data_dir: Path, file: str, age: int
+) -> None:
+    """A directory that has only just changed may change again without another time of change."""
+    key = mint()
+    changed = time.time_ns() - age * 10**9
+    os.utime(data_dir, ns=(changed, changed))
+    assert call("GET", "/v0/auth", by=key).status_code == 200
+    (data_dir / file).rename(data_dir / "aside")
+    if not age:
+        os.utime(data_dir, ns=(changed, changed))
+    assert call("GET", "/v0/auth", by=key).status_code == 503
+    assert call("GET", "/v0/auth", by=key).status_code == 503
+    (data_dir / "aside").rename(data_dir / file)
+    assert call("GET", "/v0/auth", by=key).status_code == 200
 
 
 def garbage(place: Path) -> bytes:
