@@ -23,9 +23,10 @@ from storage.files import alone_in, create_file, make_directory, sync_directory
 
 @contextmanager
 def prepared(settings: Settings) -> Iterator[Settings]:
-    """The settings with the secret in them, once everything they name is there. Raises StartupError.
+    """Makes what the settings name and is missing, and yields them with the secret. Raises StartupError.
 
-    Within, no other process starts or restores: whoever opens the database there has the one that was looked at.
+    Until the block ends no other process starts or restores, so the database that the block opens is the one that was
+    examined.
     """
     if settings.postgresql:
         if provision(settings) and not is_server():
@@ -48,7 +49,7 @@ def prepared(settings: Settings) -> Iterator[Settings]:
 
 @contextmanager
 def alone(settings: Settings) -> Iterator[None]:
-    """The directories are there, and whoever else starts or restores in them waits until the end."""
+    """Makes the directories and holds their locks: another start or restore waits until the block ends."""
     _make_directory("KEYHOOK_DATA_DIR", settings.data_dir)
     _make_directory("KEYHOOK_DATABASE_URL", settings.database.parent)
     with ExitStack() as stack:
@@ -67,7 +68,7 @@ def _make_directory(name: str, path: Path) -> None:
 
 
 def _say_what_is_new(settings: Settings, database: bool, secret: bool) -> None:
-    """To whoever calls a command: with other settings than the service's, it would work on files of its own."""
+    """Warns a person at a command: with other settings than the service's, it works on files of its own."""
     places = [
         f"a new {what} at {path}"
         for what, path, new in (("database", settings.database, database), ("secret", settings.secret_file, secret))
