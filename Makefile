@@ -36,7 +36,7 @@ format: .venv/development
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/bench/done  ## the tables of docs/speed.md: about four minutes; ARGS=--servers: the one of servers
+bench: .venv/bench/done  ## the tables of docs/speed.md: about four minutes; ARGS=--servers: the one of servers; ARGS=--postgresql: those of PostgreSQL
 	.venv/bench/bin/python -m bench $(ARGS)
 
 requirements: .venv/development  ## renew every pin
@@ -64,9 +64,9 @@ clean:  ## what can be made again; never instance/, which holds people's keys
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-postgresql.txt
 	@touch $@
 
-.venv/bench/done: .venv/runtime bench/requirements.txt
+.venv/bench/done: .venv/runtime requirements-postgresql.txt bench/requirements.txt
 	@test -x .venv/bench/bin/python || $(PYTHON) -m venv .venv/bench
-	@.venv/bench/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r bench/requirements.txt
+	@.venv/bench/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-postgresql.txt -r bench/requirements.txt
 	@touch $@
 
 .venv/development: .venv/postgresql requirements-dev.txt

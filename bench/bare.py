@@ -7,35 +7,44 @@ import sys
 import threading
 import uuid
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import bcrypt
 from flask import Flask, request
 
 from serving.server import Server
 
+CONSTANT, ROW = "bare: constant JSON", "bare: one row by primary key"
+INSERT, HASH_INSERT = "bare: insert and commit", "bare: bcrypt, insert and commit"
 ROWS = 1000
 BCRYPT_ROUNDS = 4
 
-_local = threading.local()
-_writing = threading.Lock()  # the service has one too: without it, writers sleep in SQLite's busy handler
+
+class Item(NamedTuple):
+    id: str
+    name: str
+    secret_hash: str
 
 
-def create_app(path: Path | None = None) -> Flask:
-    """The bare application, by default on the database that BENCH_DATABASE names."""
-    database = str(path or os.environ["BENCH_DATABASE"])
-    wanted = make_database(database)
+class Items(Protocol):
+    """A table of ROWS items, and the id of one of them."""
+
+    wanted: str
+
+    def read(self, item_id: str) -> tuple[str, str]:
+        """The id and the name, read now."""
+
+    def insert(self, item: Item) -> None:
+        """Inserts and commits."""
+
+
+def create_app(items: Items) -> Flask:
     app = Flask(__name__, static_folder=None)
 
-    def connection() -> sqlite3.Connection:
-        if not hasattr(_local, "connection"):
-            _local.connection = connect(database)
-        return _local.connection  # type: ignore[no-any-return]
-
     def insert(secret_hash: str) -> tuple[dict[str, str], int]:
-        row = {"id": str(uuid.uuid4()), "name": request.json["name"], "secret_hash": secret_hash}
-        with _writing:
-            connection().execute("INSERT INTO items VALUES (:id, :name, :secret_hash)", row)
-        return {"id": row["id"], "name": row["name"]}, 201
+        item = Item(str(uuid.uuid4()), request.json["name"], secret_hash)
+        items.insert(item)
+        return {"id": item.id, "name": item.name}, 201
 
     @app.get("/constant")
     def constant() -> dict[str, str]:
@@ -43,7 +52,7 @@ def create_app(path: Path | None = None) -> Flask:
 
     @app.get("/row")
     def row() -> dict[str, str]:
-        found = connection().execute("SELECT id, name FROM items WHERE id = ?", (wanted,)).fetchone()
+        found = items.read(items.wanted)
         return {"id": found[0], "name": found[1]}
 
     @app.post("/insert")
@@ -57,25 +66,49 @@ def create_app(path: Path | None = None) -> Flask:
     return app
 
 
-def connect(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
+def some_items() -> list[Item]:
+    return [Item(str(uuid.uuid4()), f"row-{number}", "$2b$04$" + "x" * 53) for number in range(ROWS)]
 
 
-def make_database(path: str) -> str:
-    """Makes the table and its rows, and returns the id of one."""
-    connection = connect(path)
-    connection.execute("CREATE TABLE items (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, secret_hash TEXT NOT NULL)")
-    rows = [(str(uuid.uuid4()), f"row-{number}", "$2b$04$" + "x" * 53) for number in range(ROWS)]
-    connection.execute("BEGIN")
-    connection.executemany("INSERT INTO items VALUES (?, ?, ?)", rows)
-    connection.execute("COMMIT")
-    return rows[ROWS // 2][0]
+def serve(items: Items, port: int) -> None:
+    server = Server(create_app(items), "127.0.0.1", port, largest_body=65_536)
+    signal.signal(signal.SIGTERM, lambda number, frame: server.stop())
+    server.run()
+
+
+class SqliteItems:
+    """A connection for each thread."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = str(path)
+        self._local = threading.local()
+        self._writing = threading.Lock()  # the service has one too: without it, writers sleep in SQLite's busy handler
+        connection, items = self._connection(), some_items()
+        connection.execute(
+            "CREATE TABLE items (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, secret_hash TEXT NOT NULL)"
+        )
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO items VALUES (?, ?, ?)", items)
+        connection.execute("COMMIT")
+        self.wanted = items[ROWS // 2].id
+
+    def read(self, item_id: str) -> tuple[str, str]:
+        found: tuple[str, str] = (
+            self._connection().execute("SELECT id, name FROM items WHERE id = ?", (item_id,)).fetchone()
+        )
+        return found
+
+    def insert(self, item: Item) -> None:
+        with self._writing:
+            self._connection().execute("INSERT INTO items VALUES (?, ?, ?)", item)
+
+    def _connection(self) -> sqlite3.Connection:
+        if not hasattr(self._local, "connection"):
+            connection = self._local.connection = sqlite3.connect(self._path, isolation_level=None)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+        return self._local.connection  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":
-    server = Server(create_app(), "127.0.0.1", int(sys.argv[1]), largest_body=65_536)
-    signal.signal(signal.SIGTERM, lambda number, frame: server.stop())
-    server.run()
+    serve(SqliteItems(os.environ["BENCH_DATABASE"]), int(sys.argv[1]))

@@ -23,6 +23,7 @@ from formats.times import timestamp
 from identity.tokens import make_token
 from storage.sqlite.connection import connect
 
+CHECK, MINT = "GET /v0/auth, warm key", "POST /v0/api_keys"
 REAL_KEYS = 1000  # with a known secret, spread evenly among the others
 COLUMNS = ("id", "tenant", "name", "role", "scopes", "owner", "created_at", "last_used_at", "secret_hash")
 WORDS = [
@@ -45,51 +46,63 @@ _null_device = open(os.devnull, "w")  # noqa: SIM115  (the logger keeps it to th
 
 
 @contextmanager
-def quiet_app(data_dir: Path) -> Iterator[Flask]:
+def quiet_app(**settings: object) -> Iterator[Flask]:
     """The application in this process, with its log on the null device: one write a line, as to a file."""
     with redirect_stderr(_null_device):
-        app = create_app({"KEYHOOK_DATA_DIR": data_dir})
+        app = create_app(settings)
     try:
         yield app
     finally:
         app.extensions["keyhook"].close()
 
 
-def token(data_dir: Path) -> str:
-    secret = (data_dir / "secret_key").read_bytes().strip()
-    return make_token(secret, "alice", "admin", "default", timedelta(days=1))
+def token(app: Flask) -> str:
+    return make_token(app.extensions["keyhook"].settings.secret_key, "alice", "admin", "default", timedelta(days=1))
 
 
-def fill(data_dir: Path, count: int) -> list[str]:
-    """Fills an existing database, and returns the REAL_KEYS in it."""
-    chance = random.Random(count)  # noqa: S311  (the same names on every run; no secret)
-    made: list[str] = []
+class Population:
+    """So many keys, REAL_KEYS of them real ones."""
 
-    def rows() -> Iterator[tuple[Any, ...]]:
-        step = count // REAL_KEYS
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._chance = random.Random(size)  # noqa: S311  (the same names on every run; no secret)
+        self._made: list[str] = []
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """The values of COLUMNS, key by key."""
+        step = self._size // REAL_KEYS
         stem = bcrypt.hashpw(b"nobody", bcrypt.gensalt(4)).decode()
-        start = datetime.now(UTC) - timedelta(seconds=count)
-        for number in range(count):
+        start = datetime.now(UTC) - timedelta(seconds=self._size)
+        for number in range(self._size):
             key_id, hashed = str(uuid.uuid4()), stem[:29] + f"{number:031d}"
-            if number % step == 0 and len(made) < REAL_KEYS:
+            if number % step == 0 and len(self._made) < REAL_KEYS:
                 secret = api_key.new_secret()
                 hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()
-                made.append(api_key.write_key("kh", key_id, secret))
+                self._made.append(api_key.write_key("kh", key_id, secret))
             moment = timestamp(start + timedelta(seconds=number))
-            name, owner = f"{chance.choice(WORDS)}-{number:x}", f"{chance.choice(WORDS)}@example.org"
+            name, owner = f"{self._chance.choice(WORDS)}-{number:x}", f"{self._chance.choice(WORDS)}@example.org"
             yield key_id, "default", name, "read", "photos:read photos:write", owner, moment, moment, hashed
 
+    def real_keys(self) -> list[str]:
+        """Those of the rows that were asked for, in no order."""
+        self._chance.shuffle(self._made)
+        return self._made
+
+
+def fill(data_dir: Path, size: int) -> list[str]:
+    """Fills an existing SQLite database, and returns the REAL_KEYS in it."""
+    population = Population(size)
     connection = connect(data_dir / "keyhook.db")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA cache_size = -500000")
     connection.execute("BEGIN")
     marks = ", ".join("?" * len(COLUMNS))
-    connection.executemany(f"INSERT INTO api_keys ({', '.join(COLUMNS)}) VALUES ({marks})", rows())  # noqa: S608
+    statement = f"INSERT INTO api_keys ({', '.join(COLUMNS)}) VALUES ({marks})"  # noqa: S608
+    connection.executemany(statement, population.rows())
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
-    chance.shuffle(made)
-    return made
+    return population.real_keys()
 
 
 def caller(
