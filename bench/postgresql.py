@@ -8,7 +8,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -169,7 +169,8 @@ def _rate_together(nodes: list[Server], loads: list[Load], check: bytes, seconds
 def _place(server: Cluster, cores: list[int]) -> None:
     """Moves a PostgreSQL to these cores. Its later processes, one for each connection, inherit them."""
     for pid in server.processes():
-        os.sched_setaffinity(pid, cores)
+        with suppress(ProcessLookupError):  # one that has done its work
+            os.sched_setaffinity(pid, cores)
 
 
 @contextmanager
