@@ -30,14 +30,15 @@ SPARE = 0.3  # seconds that a server has to say that a lock did not come in time
 
 T = TypeVar("T")
 _PING = text("SELECT 1 FROM api_keys LIMIT 1")
-# What belongs to a transaction, and the lock of its tenant. A commit is on the disk, and on that of a synchronous
-# standby, whatever the server's own setting is.
-_BEGIN = text("""
-SELECT set_config('lock_timeout', :patience, true),
+# A transaction, what belongs to it, and the lock of its tenant, in one round trip. A commit is on the disk, and on that
+# of a synchronous standby, whatever the server's own setting is.
+_BEGIN = b"""
+BEGIN ISOLATION LEVEL READ COMMITTED;
+SELECT set_config('lock_timeout', '%dms', true),
        set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
                                              THEN 'on' ELSE current_setting('synchronous_commit') END, true),
-       pg_advisory_xact_lock(:lock)
-""")
+       pg_advisory_xact_lock(%d)
+"""
 
 
 def reader_options(address: Address) -> dict[str, Any]:
@@ -55,7 +56,7 @@ class PostgresStorage(Storage):
         self._process = os.getpid()
         self._clock = Clock()
         self._slots = WriterSlots()
-        options = {**engine_options(address, WRITERS), "isolation_level": "READ COMMITTED"}
+        options = {**engine_options(address, WRITERS), "isolation_level": "AUTOCOMMIT"}  # it begins by itself (_BEGIN)
         self._writers = create_engine("postgresql+psycopg://", **options)
         for each in (self.engine, self._writers):
             event.listen(each, "connect", self._share_clock)
@@ -150,7 +151,8 @@ class PostgresStorage(Storage):
 
 def _begin(connection: Connection, tenant: str, deadline: float) -> Connection:
     patience = max(1, int((deadline - SPARE - time.monotonic()) * 1000))
-    connection.execute(_BEGIN, {"patience": f"{patience}ms", "lock": _lock_of(tenant)})
+    connection.begin()  # for SQLAlchemy, which sends nothing
+    driver(connection).execute(_BEGIN % (patience, _lock_of(tenant)))
     return connection
 
 
