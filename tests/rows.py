@@ -1,5 +1,6 @@
-"""The table of keys without the service: the dates of a row that a test moves, and what a row or the list says."""
+"""The database without the service, whichever it is: rows that a test reads or moves, and all that is stored."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -8,11 +9,11 @@ from typing import Any
 
 import psycopg
 from flask import Flask
-from sqlalchemy import Connection, create_engine, select, text, update
+from sqlalchemy import Connection, create_engine, inspect, select, text, update
 
 from formats.times import timestamp
 from models import api_keys
-from tests.postgresql import DATABASES
+from tests.postgresql import DATABASES, programs
 
 PATIENCE = 20  # seconds for a lock that the service holds
 
@@ -20,9 +21,9 @@ PATIENCE = 20  # seconds for a lock that the service holds
 @contextmanager
 def transaction(place: Flask | Path) -> Iterator[Connection]:
     """A transaction on the database of an application or of a data directory, over a connection of its own."""
-    data_dir = place.extensions["keyhook"].settings.data_dir if isinstance(place, Flask) else place
-    if data_dir in DATABASES:
-        engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(DATABASES[data_dir]))
+    url = url_of(place)
+    if url:
+        engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
     else:
         database = place.extensions["keyhook"].settings.database if isinstance(place, Flask) else place / "keyhook.db"
         engine = create_engine(f"sqlite:///{database}", connect_args={"timeout": PATIENCE})
@@ -31,6 +32,15 @@ def transaction(place: Flask | Path) -> Iterator[Connection]:
             yield connection
     finally:
         engine.dispose()
+
+
+def url_of(place: Flask | Path) -> str | None:
+    """Of the database in PostgreSQL; None: it is a file of SQLite."""
+    return DATABASES.get(directory_of(place))
+
+
+def directory_of(place: Flask | Path) -> Path:
+    return Path(place.extensions["keyhook"].settings.data_dir) if isinstance(place, Flask) else place
 
 
 def move(place: Flask | Path, name: str, **values: Any) -> None:
@@ -57,6 +67,22 @@ def sql(place: Flask | Path, statement: str, **values: Any) -> list[tuple[Any, .
     with transaction(place) as connection:
         result = connection.execute(text(statement), values)
         return [tuple(row) for row in result] if result.returns_rows else []
+
+
+def everything(place: Flask | Path) -> dict[str, list[str]]:
+    """All rows of all tables, with all their columns."""
+    with transaction(place) as connection:
+        return {
+            table: sorted(map(repr, connection.execute(text(f'SELECT * FROM "{table}"'))))  # noqa: S608
+            for table in inspect(connection).get_table_names()
+        }
+
+
+def stored(place: Flask | Path) -> bytes:
+    """All bytes of the database: of its files, or of a dump of it."""
+    if url := url_of(place):
+        return subprocess.run([programs() / "pg_dump", "-d", url], check=True, capture_output=True).stdout
+    return b"".join(file.read_bytes() for file in directory_of(place).iterdir())
 
 
 def links(place: Flask | Path) -> int:

@@ -1,10 +1,7 @@
 """`flask keys prune` deletes keys that ended long ago, in one transaction, and frees their names."""
 
 import json
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +9,8 @@ from flask import Flask
 
 from formats.times import now
 from keys import tenant_keys
-from tests.rows import ago, links, move, names
+from tests.rows import ago, everything, links, move, names
+from tests.triggers import failing
 
 
 @pytest.fixture
@@ -120,14 +118,11 @@ def test_a_cascade_still_reaches_past_what_was_pruned(
     assert (names(call), links(app)) == ("other", 0)
 
 
-@pytest.mark.sqlite
 @pytest.mark.parametrize("batch", [1, 2, 3, 100])
 def test_more_than_one_statement_holds_is_one_transaction_all_the_same(
     app: Flask,
     prune: Any,
     mint: Callable[..., str],
-    call: Callable[..., Any],
-    data_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
     batch: int,
 ) -> None:
@@ -137,16 +132,12 @@ def test_more_than_one_statement_holds_is_one_transaction_all_the_same(
         parent = mint(f"k{number}", by=parent)
     for number in range(7):
         move(app, f"k{number}", expires_at=ago(days=31))
-    with closing(sqlite3.connect(data_dir / "keyhook.db", isolation_level=None)) as connection:
-        connection.execute(
-            "CREATE TRIGGER fail BEFORE INSERT ON audit_entries WHEN NEW.key_name = 'k6' "
-            "BEGIN SELECT RAISE(FAIL, 'on purpose'); END"
-        )
+    with failing(app, "INSERT ON audit_entries WHEN NEW.key_name = 'k6'"):
+        before = everything(app)
         prune("30d", status=1)
-        assert names(call) == "k0 k1 k2 k3 k4 k5 k6"
-        connection.execute("DROP TRIGGER fail")
-        assert prune("30d") == "".join(f"k{number}\n" for number in range(7))
-        assert connection.execute("SELECT count(*) FROM lineage").fetchone() == (0,)
+        assert everything(app) == before
+    assert prune("30d") == "".join(f"k{number}\n" for number in range(7))
+    assert links(app) == 0
 
 
 def test_a_key_that_was_given_more_time_meanwhile_stays(

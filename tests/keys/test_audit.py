@@ -1,9 +1,7 @@
 """The audit: one entry for each change, in its transaction, without secrets."""
 
 import json
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,8 @@ from flask import Flask
 from sqlalchemy import text
 
 from formats import api_key
-from tests.rows import sql
+from tests.rows import everything, sql
+from tests.triggers import failing
 
 
 def entries(call: Callable[..., Any], query: str = "") -> list[dict[str, Any]]:
@@ -180,11 +179,6 @@ def test_from_where_is_seen_from_behind_the_proxies(make_app: Callable[..., Flas
     assert [entry["ip"] for entry in answer.json] == ["192.0.2.7"]
 
 
-def everything(connection: sqlite3.Connection) -> list[list[Any]]:
-    return [list(connection.execute(f"SELECT * FROM {table}")) for table in ("api_keys", "lineage", "audit_entries")]  # noqa: S608
-
-
-@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("fault", "method", "path", "body", "status"),
     [
@@ -218,29 +212,19 @@ def test_a_change_and_its_entry_are_never_there_without_each_other(
     key = mint("k")
     mint("child", by=key)
     change = {} if body is None else {"json": body}
-    with closing(sqlite3.connect(data_dir / "keyhook.db", isolation_level=None)) as connection:
-        connection.execute(f"CREATE TRIGGER fail BEFORE {fault} BEGIN SELECT RAISE(FAIL, 'on purpose'); END")
-        before = everything(connection)
+    with failing(data_dir, fault):
+        before = everything(data_dir)
         assert call(method, f"/v0/api_keys{path}", **change).status_code in (500, 503)
-        assert everything(connection) == before
-        connection.execute("DROP TRIGGER fail")
+        assert everything(data_dir) == before
     assert call("GET", "/v0/auth", by=key).status_code == 200
     assert call(method, f"/v0/api_keys{path}", **change).status_code < 300
     assert call("GET", "/v0/auth", by=key).status_code == status
 
 
-@pytest.mark.sqlite
 def test_a_commit_that_fails_leaves_neither(call: Callable[..., Any], mint: Callable[..., str], data_dir: Path) -> None:
-    """SQLite checks a deferred foreign key only at the commit."""
     mint("k")
-    connection = sqlite3.connect(data_dir / "keyhook.db", isolation_level=None)
-    connection.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
-    connection.execute("CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
-    connection.execute("CREATE TRIGGER fail AFTER INSERT ON audit_entries BEGIN INSERT INTO child VALUES (1); END")
-    response = call("POST", "/v0/api_keys", json={"name": "new"})
-    assert response.status_code in (500, 503)
-    assert connection.execute("SELECT name FROM api_keys").fetchall() == [("k",)]
-    assert connection.execute("SELECT count(*) FROM audit_entries").fetchone() == (1,)
-    connection.execute("DROP TRIGGER fail")
-    connection.close()
+    with failing(data_dir, "INSERT ON audit_entries", at_commit=True):
+        before = everything(data_dir)
+        assert call("POST", "/v0/api_keys", json={"name": "new"}).status_code in (500, 503)
+        assert everything(data_dir) == before
     mint("new")
