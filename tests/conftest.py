@@ -4,7 +4,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,10 @@ from identity.tokens import make_token
 from tests.commands import LONG
 from tests.postgresql import DATABASES, Cluster, cluster
 from tests.servers import Server, start_server
+from tests.statements import PREFIX, Statements, logged, traced
+
+# database_of(data_dir): the settings by which an application with that directory finds its database.
+DatabaseOf = Callable[[Path], dict[str, str]]
 
 REAL_SERVERS = {"serve", "server"}  # the fixtures that start one
 
@@ -44,31 +48,45 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def server_of_postgresql() -> Iterator[Cluster]:
     """A server whose database `keyhook` is as the first start leaves it."""
-    with cluster() as made:
+    with cluster(log_line_prefix=PREFIX) as made:
         given = {"KEYHOOK_DATABASE_URL": made.url(), "KEYHOOK_SECRET_KEY": LONG}
         create_app(given).extensions["keyhook"].close()
         yield made
 
 
 @pytest.fixture
-def database_of(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], dict[str, str]]]:
-    """database_of(data_dir): the settings by which an application with that directory finds its database."""
+def database_of(request: pytest.FixtureRequest) -> Iterator[DatabaseOf]:
+    with databases(request) as find:
+        yield find
+
+
+@pytest.fixture(scope="module")
+def database_of_module(request: pytest.FixtureRequest) -> Iterator[DatabaseOf]:
+    """The same, for a server that several tests share."""
+    with databases(request) as find:
+        yield find
+
+
+@contextmanager
+def databases(request: pytest.FixtureRequest) -> Iterator[DatabaseOf]:
+    """On PostgreSQL each data directory has a database that stands for its file, until the end."""
     if request.config.getoption("--engine") == "sqlite":
         yield lambda data_dir: {}
         return
     server: Cluster = request.getfixturevalue("server_of_postgresql")
+    made: list[Path] = []
 
     def find(data_dir: Path) -> dict[str, str]:
         if data_dir not in DATABASES:
             name = f"test_{uuid.uuid4().hex}"
             server.sql(f"CREATE DATABASE {name} TEMPLATE keyhook OWNER keyhook")
             DATABASES[data_dir] = server.url(name)
+            made.append(data_dir)
         return {"KEYHOOK_DATABASE_URL": DATABASES[data_dir], "KEYHOOK_SECRET_KEY": LONG}
 
     yield find
-    for url in DATABASES.values():
-        server.sql(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} (FORCE)")
-    DATABASES.clear()
+    for data_dir in made:
+        server.sql(f"DROP DATABASE IF EXISTS {DATABASES.pop(data_dir).rpartition('/')[2]} (FORCE)")
 
 
 @pytest.fixture
@@ -77,7 +95,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_app(database_of: Callable[[Path], dict[str, str]]) -> Iterator[Callable[..., Flask]]:
+def make_app(database_of: DatabaseOf) -> Iterator[Callable[..., Flask]]:
     """Makes applications and closes their databases at the end."""
     with ExitStack() as stack:
 
@@ -87,6 +105,17 @@ def make_app(database_of: Callable[[Path], dict[str, str]]) -> Iterator[Callable
             return app
 
         yield make
+
+
+@pytest.fixture
+def statements(request: pytest.FixtureRequest, data_dir: Path, database_of: DatabaseOf) -> Iterator[Statements]:
+    """statements(): those that reached the database since the last call. A test asks for this fixture before `app`."""
+    if database_of(data_dir):
+        name = DATABASES[data_dir].rpartition("/")[2]
+        yield logged(request.getfixturevalue("server_of_postgresql"), name)
+    else:
+        with traced() as drain:
+            yield drain
 
 
 @pytest.fixture(scope="session")
@@ -150,9 +179,7 @@ def mint(call: Callable[..., Any]) -> Callable[..., str]:
 
 
 @pytest.fixture
-def serve(
-    tmp_path: Path, data_dir: Path, database_of: Callable[[Path], dict[str, str]]
-) -> Iterator[Callable[..., Server]]:
+def serve(tmp_path: Path, data_dir: Path, database_of: DatabaseOf) -> Iterator[Callable[..., Server]]:
     """serve(): a real `flask run` on the test's data directory; serve(SERVE) another server. Stopped at the end."""
     with ExitStack() as stack:
 

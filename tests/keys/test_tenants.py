@@ -1,15 +1,14 @@
 """Tenants never see each other."""
 
 import re
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import Engine, event
 
 from tests.rows import sql
+from tests.statements import Statements
 
 REQUESTS = [
     ("GET", "", None),
@@ -87,26 +86,13 @@ def test_a_change_touches_no_key_of_the_same_name_elsewhere(
     assert theirs() == before
 
 
-@pytest.fixture
-def statements() -> Iterator[list[str]]:
-    """Every statement that SQLite runs, with its values. A test must ask for it before the application starts."""
-    seen: list[str] = []
-
-    def trace(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.set_trace_callback(lambda text: seen.append(" ".join(text.split())))
-
-    event.listen(Engine, "connect", trace)
-    yield seen
-    event.remove(Engine, "connect", trace)
-
-
-@pytest.mark.sqlite
 def test_every_statement_on_keys_and_audit_names_the_tenant(
-    statements: list[str], call: Callable[..., Any], mint: Callable[..., str]
+    statements: Statements, call: Callable[..., Any], mint: Callable[..., str]
 ) -> None:
     """Except a search by id, which comes from the credential or from a key of the tenant."""
-    statements.clear()  # of the start, which looks for any key at all
+    statements()  # of the start, which looks for any key at all
     key = mint("a")
+    call("GET", "/v0/auth", by=key)
     mint("child", by=key)
     call("GET", "/v0/api_keys?limit=1&after=0", by=key)
     call("GET", "/v0/api_keys/a", by=key)
@@ -119,7 +105,7 @@ def test_every_statement_on_keys_and_audit_names_the_tenant(
     call("DELETE", "/v0/api_keys/c?dry_run=true")
     call("DELETE", "/v0/api_keys/c")
     call("DELETE", "/v0/api_keys?id=0b8f7a52-7f55-4d0c-9b0a-3f6f0f6f2a11&cascade=true")
-    found = [text for text in statements if re.search("api_keys|audit_entries", text)]
+    found = [text for text in statements() if re.search("api_keys|audit_entries", text)]
     kinds = {(text.split()[0], table) for text in found for table in re.findall("api_keys|audit_entries", text)}
     assert kinds >= {
         *((verb, "api_keys") for verb in ("SELECT", "INSERT", "UPDATE", "DELETE")),
@@ -127,6 +113,15 @@ def test_every_statement_on_keys_and_audit_names_the_tenant(
     }
     named = re.compile(r"tenant = 'default'|^INSERT .*\btenant, .*'default', |WHERE api_keys\.id (= '|IN \()")
     assert [text for text in found if not named.search(text)] == []
+
+
+def test_a_check_asks_for_one_row(statements: Statements, call: Callable[..., Any], mint: Callable[..., str]) -> None:
+    key = mint("a")
+    assert call("GET", "/v0/auth", by=key).status_code == 200  # which also writes the use
+    statements()
+    assert call("GET", "/v0/auth", by=key).status_code == 200
+    [asked] = statements()
+    assert re.fullmatch("SELECT .* FROM api_keys WHERE api_keys.id = '[0-9a-f-]{36}'", asked)
 
 
 def test_people_of_a_tenant_that_is_not_there_yet_find_it_empty(
