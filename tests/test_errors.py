@@ -12,6 +12,7 @@ from flask import Flask
 from auth import public
 from errors import ExceedsCreator, Forbidden, KeyhookError
 from tests.answers import UNAVAILABLE
+from tests.outage import take_away
 from web.contract import PUBLIC, contract_of
 
 FAR, NEAR = "2099-01-01T00:00:00Z", "2050-01-01T00:00:00Z"
@@ -174,7 +175,6 @@ NEEDS_THE_DATABASE: list[tuple[str, str, Callable[[str], dict[str, Any]]]] = [
 ]
 
 
-@pytest.mark.sqlite
 @pytest.mark.parametrize(("method", "path", "more"), NEEDS_THE_DATABASE)
 def test_without_its_database_it_says_when_to_come_back_and_nothing_else(
     call: Callable[..., Any],
@@ -185,7 +185,7 @@ def test_without_its_database_it_says_when_to_come_back_and_nothing_else(
     more: Callable[[str], dict[str, Any]],
 ) -> None:
     key = mint("k")
-    (data_dir / "keyhook.db").rename(data_dir / "aside.db")
+    take_away(data_dir)
     response = call(method, path, **more(key))
     assert response.status_code == 503
     assert response.json == UNAVAILABLE

@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from api import openapi
 from app import create_app
 from formats import api_key
 from tests.machine import ROOT
-from tests.postgresql import DATABASES, Cluster
+from tests.outage import take_away
 from web import contract
 
 METHODS = ("delete", "get", "patch", "post", "put")
@@ -163,17 +162,6 @@ def scene(call: Callable[..., Any], mint: Callable[..., str], token: Callable[..
     return Scene(call, mint, token)
 
 
-@pytest.fixture
-def gone(request: pytest.FixtureRequest, data_dir: Path, app: Flask) -> Callable[[], object]:
-    """gone(): takes the database away."""
-    if data_dir in DATABASES:
-        name = DATABASES[data_dir].rpartition("/")[2]
-        server: Cluster = request.getfixturevalue("server_of_postgresql")
-        return partial(server.sql, f"DROP DATABASE {name} (FORCE)")
-    database = data_dir / "keyhook.db"
-    return partial(database.rename, database.with_name("moved.db"))
-
-
 def check_headers(operation: Operation, status: str, response: Any) -> None:
     """Each of our headers in the answer is documented, and each header documented as always there is in the answer."""
     documented = operation.said["responses"][status]["headers"]
@@ -186,12 +174,12 @@ def check_headers(operation: Operation, status: str, response: Any) -> None:
     ("operation", "status", "code"), REFUSALS, ids=[f"{operation.id}-{code}" for operation, _, code in REFUSALS]
 )
 def test_a_documented_refusal_is_the_one_that_is_given(
-    scene: Scene, gone: Callable[[], object], operation: Operation, status: str, code: str
+    app: Flask, scene: Scene, operation: Operation, status: str, code: str
 ) -> None:
     content = operation.said["responses"][status]["content"]["application/json"]
     if code == "DatabaseUnavailable":
         key = scene.mint("caller")
-        gone()
+        take_away(app)
         response = scene.send(operation, by=key)
     else:
         response = getattr(scene, re.sub(r"(?<!^)(?=[A-Z])", "_", code).lower())(operation)

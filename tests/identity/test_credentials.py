@@ -14,6 +14,7 @@ import pytest
 from flask import Flask
 
 from tests.bad_keys import GENERIC, checksummed, other_secret
+from tests.outage import take_away
 from tests.tokens import claims
 
 MANGLED: dict[str, Callable[[str], str]] = {
@@ -57,13 +58,12 @@ def test_a_mangled_key_is_refused_like_any_other(
     assert response.headers["WWW-Authenticate"] == GENERIC
 
 
-@pytest.mark.sqlite
 def test_a_mistyped_key_is_refused_before_the_database_is_asked(
     call: Callable[..., Any], mint: Callable[..., str], data_dir: Path
 ) -> None:
     key = mint()
     mistyped = MANGLED["one character changed"](key)
-    (data_dir / "keyhook.db").rename(data_dir / "aside.db")
+    take_away(data_dir)
     assert call("GET", "/v0/auth", by=key).status_code == 503
     for path in ("/v0/auth", "/v0/api_keys"):
         assert call("GET", path, by=mistyped).status_code == 401

@@ -223,7 +223,6 @@ def test_a_real_server_hands_on_every_line_of_the_header(
 # When it cannot be written
 
 
-@pytest.mark.sqlite
 def test_a_check_waits_for_no_lock_and_the_use_is_written_later(serve: Callable[..., Server], data_dir: Path) -> None:
     server = serve(SERVE)
     key = server.mint("laptop")
@@ -244,7 +243,6 @@ def test_a_check_waits_for_no_lock_and_the_use_is_written_later(serve: Callable[
     assert last_use(data_dir)[1] == "127.0.0.1"
 
 
-@pytest.mark.sqlite
 @pytest.mark.parametrize(("path", "by"), [("/v0/auth", "a key"), ("/v0/api_keys", "a person"), ("/healthz", "nobody")])
 def test_a_use_during_a_lock_is_written_by_whichever_request_comes_next(
     call: Call, mint: Call, data_dir: Path, path: str, by: str
@@ -261,7 +259,6 @@ def test_a_use_during_a_lock_is_written_by_whichever_request_comes_next(
     until(written)
 
 
-@pytest.mark.sqlite
 def test_a_use_that_waited_replaces_none_that_another_process_has_written_since(
     call: Call, mint: Call, data_dir: Path
 ) -> None:
@@ -279,7 +276,6 @@ def test_a_use_that_waited_replaces_none_that_another_process_has_written_since(
     assert last_use(data_dir) == (newer, None)
 
 
-@pytest.mark.sqlite
 def test_nor_one_that_another_process_has_written_long_after(call: Call, mint: Call, app: Flask) -> None:
     """A use counts as in the future when it is written, not when it was made, since it may have waited."""
     key, uses = mint("laptop"), app.extensions["keyhook"].keys.last_use
@@ -298,7 +294,6 @@ def test_nor_one_that_another_process_has_written_long_after(call: Call, mint: C
     assert last_use(data_dir) == (newer, None)
 
 
-@pytest.mark.sqlite
 def test_a_use_that_waits_for_a_key_that_is_gone_harms_nothing(call: Call, mint: Call, data_dir: Path) -> None:
     gone, other = mint("gone"), mint("other")
     with write_lock(data_dir / "keyhook.db"):
@@ -312,7 +307,6 @@ def test_a_use_that_waits_for_a_key_that_is_gone_harms_nothing(call: Call, mint:
     until(written)
 
 
-@pytest.mark.sqlite
 @pytest.mark.parametrize("path", ["/v0/auth", "/v0/api_keys"])
 def test_a_lock_never_shows_in_an_answer(call: Call, mint: Call, data_dir: Path, path: str) -> None:
     key = mint("laptop", scopes=["a"])

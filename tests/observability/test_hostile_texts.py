@@ -4,9 +4,8 @@ an error."""
 import json
 import re
 import secrets
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -14,6 +13,7 @@ import requests
 
 from tests.leaks import DEEP, KEY, SECRET, SHAPES, TOKEN, bared, leaks
 from tests.log_lines import LINE
+from tests.rows import sql
 from tests.servers import SERVE, Server, running
 
 WRAPPED = [
@@ -44,9 +44,12 @@ EXACT = ("Remote-User", "Keyhook-Tenant")  # who it is, to the letter, for the a
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory, database_of_module: Callable[[Path], dict[str, str]]
+) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("hostile")
-    with running(directory / "data", directory / "log", SERVE) as server:
+    data_dir = directory / "data"
+    with running(data_dir, directory / "log", SERVE, **database_of_module(data_dir)) as server:
         server.mint("subject")
         yield server
 
@@ -116,6 +119,5 @@ def test_a_hostile_text_leaves_an_audit_that_can_be_read(server: Server, text: s
             assert "unreadable" not in (entry["details"] or {})
             assert SECRET not in bared(entry.pop("key_name"))  # a name, to the letter, that was taken for none
             assert not has_secret(json.dumps(entry, ensure_ascii=False))
-    with closing(sqlite3.connect(server.data_dir / "keyhook.db")) as connection:
-        for (details,) in connection.execute("SELECT details FROM audit_entries WHERE details IS NOT NULL"):
-            assert isinstance(json.loads(details), dict)
+    for (details,) in sql(server.data_dir, "SELECT details FROM audit_entries WHERE details IS NOT NULL"):
+        assert isinstance(json.loads(details), dict)

@@ -13,6 +13,7 @@ import pytest
 from formats import api_key
 from observability.logs import loggable, one_word
 from tests.log_lines import LINE
+from tests.outage import take_away
 from tests.rows import ago, move
 from tests.servers import FLASK_RUN, SERVE
 
@@ -43,10 +44,9 @@ def test_a_request_is_one_line(server: Any) -> None:
     assert last_line(server).group("who", "status") == ("-", "404")
 
 
-@pytest.mark.sqlite
 def test_times_are_in_utc_wherever_the_server_stands(serve: Callable[..., Any], data_dir: Path) -> None:
     server = serve(TZ="EAST-9")
-    (data_dir / "keyhook.db").rename(data_dir / "aside.db")
+    take_away(data_dir)
     assert server.call("GET", "/healthz", by=None).status_code == 503
     lines = [line.split(" ", 2) for line in server.log.read_text().splitlines()[-2:]]
     assert [level for _, level, _ in lines] == ["ERROR", "INFO"]  # a record, and the line of the request

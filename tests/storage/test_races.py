@@ -19,6 +19,7 @@ from identity.tokens import make_token
 from serving import server
 from storage.sqlite.write_queue import SLOW_DISK, STALLED, WAITING, WriteQueue
 from tests.answers import DUPLICATE
+from tests.outage import bring_back, take_away
 from tests.servers import SERVE, Server
 
 THREADS = 32
@@ -368,12 +369,10 @@ def test_what_waits_leaves_room_for_checks() -> None:
     assert server.THREADS / 2 >= WAITING
 
 
-@pytest.mark.sqlite
-def test_a_file_that_is_lost_during_a_change_is_no_success(app: Flask, data_dir: Path) -> None:
-    storage, database = app.extensions["keyhook"].storage, data_dir / "keyhook.db"
-    aside = database.with_name("aside.db")
-    with pytest.raises(DatabaseUnavailable), storage.write():
-        database.rename(aside)
-    aside.rename(database)
-    with storage.write():
-        pass
+def test_a_database_that_is_lost_during_a_change_is_no_success(app: Flask, call: Callable[..., Any]) -> None:
+    storage = app.extensions["keyhook"].storage
+    with pytest.raises(DatabaseUnavailable), storage.write("default"):
+        take_away(app)
+    assert call("POST", "/v0/api_keys", json={"name": "meanwhile"}).status_code == 503
+    bring_back(app)
+    assert call("POST", "/v0/api_keys", json={"name": "afterwards"}).status_code == 201
