@@ -60,7 +60,7 @@ def logged(server: Cluster, database: str) -> Statements:
 
 def _with_values(statement: str, detail: str) -> str:
     values = dict(re.findall(VALUE, detail))
-    return " ".join(re.sub(PLACE, lambda place: values[place[1]], statement).split())
+    return " ".join(re.sub(PLACE, lambda place: values.get(place[1], place[0]), statement).split())
 
 
 def plan(place: Flask | Path, statement: str) -> list[str]:
