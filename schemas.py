@@ -16,7 +16,19 @@ from formats.times import now
 from identity.principal import ROLES
 from keys.key_fields import KeyChanges, NewKey
 from models import status
-from web.fields import MAX_SCOPES, Flag, KeyId, Name, Scopes, StrictBoolean, StrictInteger, Text, Timestamp, WholeNumber
+from web.fields import (
+    MAX_SCOPES,
+    Body,
+    Flag,
+    KeyId,
+    Name,
+    Scopes,
+    StrictBoolean,
+    StrictInteger,
+    Text,
+    Timestamp,
+    WholeNumber,
+)
 
 NAME = r"^(?!\.{1,2}$)[^/\s]([^/]*[^/\s])?$"  # for the document; the class Name decides
 SCOPE = r"^[A-Za-z0-9][A-Za-z0-9:._/-]{0,63}\Z"
@@ -84,7 +96,7 @@ def _with_tuples(given: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
-class CreateKey(Schema):
+class CreateKey(Body[NewKey]):
     name = _name(required=True)
     role = _key_role(" When left out: `write`.")
     scopes = _scopes()
@@ -96,7 +108,7 @@ class CreateKey(Schema):
         return NewKey(**_with_tuples(given))
 
 
-class ChangeKey(Schema):
+class ChangeKey(Body[KeyChanges]):
     name = _name()
     description = _description()
     role = _key_role()
@@ -109,7 +121,7 @@ class ChangeKey(Schema):
         return KeyChanges(**_with_tuples(given))
 
 
-class RotateKey(Schema):
+class RotateKey(Body[dict[str, int]]):
     grace_seconds = StrictInteger(
         strict=True,
         load_default=0,

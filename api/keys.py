@@ -1,7 +1,6 @@
 """/v0/api_keys. The decorators of a view are its contract, its body is one call."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from api.resource import Resource, Tag
 from api.responses import with_location, with_next
@@ -116,7 +115,7 @@ def delete_api_key(name: str, cascade: bool, dry_run: bool) -> list[KeyRow] | No
 @takes_body(RotateKey)
 @answers(201, MintedKey, headers=("Location",))
 @fails(UnknownApiKey, ScopeExceedsCreator, ExpiryExceedsCreator)
-def rotate_api_key(name: str, body: dict[str, Any]) -> tuple[Minted, dict[str, str]]:
+def rotate_api_key(name: str, body: dict[str, int]) -> tuple[Minted, dict[str, str]]:
     """Give a key a new secret.
 
     The key keeps its id and its name. The old secret goes on working for `grace_seconds`; a second rotation ends an

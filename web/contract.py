@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote
 from weakref import WeakKeyDictionary
 
@@ -28,12 +28,14 @@ from errors import (
 )
 from formats.redaction import redact_values
 from formats.strict_json import MalformedJSON, parse_object
+from web.fields import Body
 
 MAX_BODY = PayloadTooLarge.LIMIT
 
 PUBLIC = "public"  # the access of a view that needs no credential
 
 View = Callable[..., Any]
+T = TypeVar("T")
 
 
 @dataclass
@@ -91,7 +93,7 @@ def takes_query(schema: type[Schema]) -> Callable[[View], View]:
     return decorate
 
 
-def takes_body(schema: type[Schema]) -> Callable[[View], View]:
+def takes_body(schema: type[Body[T]]) -> Callable[[View], View]:
     """Passes the loaded body as the keyword `body`."""
     loader = schema()
 
@@ -217,10 +219,10 @@ def read_query(schema: Schema) -> dict[str, Any]:
     repeated = {name: ["Given more than once."] for name, values in given.items() if len(values) > 1}
     if repeated:
         raise ValidationError(redact_values(repeated))
-    return _load(schema, {name: values[0] for name, values in given.items()}, ValidationError)
+    return _load(schema.load, {name: values[0] for name, values in given.items()}, ValidationError)
 
 
-def read_json(schema: Schema) -> dict[str, Any]:
+def read_json(schema: Body[T]) -> T:
     """Raises UnsupportedMediaType, PayloadTooLarge, MalformedBody or ValidationError, in this order."""
     _require_media_type("application/json")
     raw = read_body()
@@ -230,7 +232,8 @@ def read_json(schema: Schema) -> dict[str, Any]:
         given = parse_object(raw)
     except MalformedJSON:
         raise MalformedBody from None
-    return _load(schema, given, ValidationError)
+    loaded: T = _load(schema.load, given, ValidationError)
+    return loaded
 
 
 def read_form(schema: Schema) -> dict[str, Any]:
@@ -242,7 +245,7 @@ def read_form(schema: Schema) -> dict[str, Any]:
     if len(given) < len(pairs):
         counts = Counter(name for name, _ in pairs)
         raise InvalidRequest(redact_values({name: ["Given more than once."] for name in given if counts[name] > 1}))
-    return _load(schema, given, InvalidRequest)
+    return _load(schema.load, given, InvalidRequest)
 
 
 def read_body() -> bytes:
@@ -269,9 +272,9 @@ def _require_media_type(wanted: str) -> None:
         raise UnsupportedMediaType
 
 
-def _load(schema: Schema, given: dict[str, Any], refusal: type[ValidationError]) -> dict[str, Any]:
+def _load(load: Callable[[dict[str, Any]], T], given: dict[str, Any], refusal: type[ValidationError]) -> T:
     try:
-        return schema.load(given)  # type: ignore[no-any-return]
+        return load(given)
     except SchemaError as error:
         # Its names come from the client, so one of them may be a credential.
         raise refusal(redact_values(flat(error.messages_dict))) from None

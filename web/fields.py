@@ -1,10 +1,10 @@
-"""Field types that marshmallow lacks, or has less strictly than the wire contract."""
+"""Types of fields and schemas that marshmallow lacks, or has less strictly than the wire contract."""
 
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from marshmallow import ValidationError, fields
+from marshmallow import Schema, ValidationError, fields
 
 from formats.names import MAX_NAME, nfc
 from formats.redaction import has_credential
@@ -12,9 +12,15 @@ from formats.times import timestamp, wire_time
 
 MAX_SCOPES = 50
 
+T = TypeVar("T")
+
 _HOUR_MINUTE = r"([01]\d|2[0-3]):[0-5]\d"
 _RFC3339 = re.compile(rf"\d{{4}}-\d\d-\d\d[Tt ]{_HOUR_MINUTE}:[0-5]\d(\.\d+)?([Zz]|[+-]{_HOUR_MINUTE})", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Body(Schema, Generic[T]):
+    """The schema of a body in JSON, which loads as a T."""
 
 
 class Text(fields.String):
