@@ -73,16 +73,22 @@ def test_route_comes_before_method_credential_role_media_type_size_and_body(
     ("method", "path", "allow"),
     [
         ("PUT", "/v0/api_keys", "DELETE, GET, HEAD, POST"),
+        ("PUT", "/healthz", "GET, HEAD"),
         ("OPTIONS", "/v0/api_keys", "DELETE, GET, HEAD, POST"),
         ("POST", "/v0/api_keys/k", "DELETE, GET, HEAD, PATCH"),
         ("GET", "/v0/api_keys/k/rotate", "POST"),
         ("DELETE", "/v0/audit", "GET, HEAD"),
         ("GET", "/v0/introspect", "POST"),
         ("POST", "/healthz", "GET, HEAD"),
+        ("POST", "/docs", "GET, HEAD"),
+        ("TRACE", "/v0/auth", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),
     ],
 )
-def test_a_wrong_method_is_told_the_right_ones(call: Callable[..., Any], method: str, path: str, allow: str) -> None:
-    response = call(method, path, by=None)
+@pytest.mark.parametrize("by", [None, ""], ids=["nobody", "a person"])
+def test_a_wrong_method_is_told_the_right_ones(
+    call: Callable[..., Any], method: str, path: str, allow: str, by: str | None
+) -> None:
+    response = call(method, path, by=by)
     assert (response.status_code, response.headers["Allow"]) == (405, allow)
 
 

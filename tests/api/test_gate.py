@@ -431,7 +431,7 @@ def test_only_the_holder_of_the_secret_learns_why(call: Call, mint: Call, data_d
     assert state not in untold.text + str(untold.headers)
 
 
-def test_no_answer_is_kept_by_a_cache(call: Call, mint: Call) -> None:
+def test_no_answer_of_the_gate_is_kept_by_a_cache(call: Call, mint: Call) -> None:
     for by, query in [(mint(), ""), ("", "?scope=x"), (None, "")]:
         assert call("GET", f"/v0/auth{query}", by=by).headers["Cache-Control"] == "no-store"
 

@@ -122,7 +122,9 @@ def test_create_takes_every_option(flask: Callable[..., Any], make: Callable[...
         (["token", "--expires-in", "999999999w"], 1),
     ],
 )
-def test_the_exit_status(flask: Callable[..., Any], make: Callable[..., str], words: list[str], status: int) -> None:
+def test_what_is_refused_fails_in_one_line_and_changes_nothing(
+    flask: Callable[..., Any], make: Callable[..., str], words: list[str], status: int
+) -> None:
     make("taken")
     result = flask(*words, status=status)
     assert "Traceback" not in result.stderr

@@ -223,7 +223,7 @@ def test_an_invalid_change(
         ("GET", "/v0/api_keys?limit=1&limit=2"),
         ("GET", "/v0/api_keys?after=x"),
         ("GET", "/v0/api_keys?after=99999999999999999999"),
-        ("GET", "/v0/api_keys?after=9999999999999999999"),
+        ("GET", "/v0/api_keys?after=9223372036854775808"),
         ("GET", "/v0/api_keys?offset=1"),
         ("GET", "/v0/api_keys/k?limit=1"),
         ("POST", "/v0/api_keys?dry_run=1"),
@@ -237,6 +237,7 @@ def test_an_invalid_change(
         ("GET", "/v0/audit?limit=0"),
         ("GET", "/v0/audit?limit=1001"),
         ("GET", "/v0/audit?before=x"),
+        ("GET", "/v0/audit?before=9223372036854775808"),
         ("GET", "/v0/audit?after=1"),
         ("GET", "/healthz?x=1"),
     ],
@@ -248,6 +249,15 @@ def test_an_invalid_query_changes_nothing(
     body: dict[str, Any] = {"json": {}} if method in ("POST", "PATCH") else {}
     assert invalid(call(method, path, **body))
     assert len(call("GET", "/v0/api_keys").json) == 1
+
+
+def test_the_largest_cursor_is_the_largest_number_of_a_database(
+    call: Callable[..., Any], mint: Callable[..., str]
+) -> None:
+    mint("k")
+    for path, found in (("/v0/api_keys?after", 0), ("/v0/audit?before", 1)):
+        answer = call("GET", f"{path}=9223372036854775807")
+        assert (answer.status_code, len(answer.json)) == (200, found)
 
 
 MEDIA: list[tuple[dict[str, str], bytes]] = [
