@@ -22,9 +22,10 @@ from storage.sqlite.restore import put_in_place
 from tests.commands import BACKUP, CREATE, assert_refused, run
 from tests.data_dirs import another_program, directory_in_its_place, files, newer_schema, read_only, sqlite_file
 from tests.machine import ROOT
+from tests.rows import sql
 from tests.servers import FLASK_RUN, SERVE, running, start_server
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.sqlite]
 
 RESTORE = [sys.executable, "-m", "flask", "restore"]
 LIST = [sys.executable, "-m", "flask", "keys", "list"]
@@ -39,8 +40,7 @@ def grow(data: Path, log: Path, *names: str, how: signal.Signals = signal.SIGKIL
 
 
 def names(data: Path) -> set[str]:
-    with closing(sqlite3.connect(data / "keyhook.db")) as connection:
-        return {row[0] for row in connection.execute("SELECT name FROM api_keys")}
+    return {name for (name,) in sql(data, "SELECT name FROM api_keys")}
 
 
 def put(source: Path, target: Path) -> None:

@@ -109,3 +109,17 @@ def test_a_rotation_without_a_grace_keeps_nothing_of_the_old_prefix(
     for grace, kept in ((60, "kh"), (0, None)):
         call("POST", "/v0/api_keys/k/rotate", json={"grace_seconds": grace})
         assert sql(app, "SELECT previous_prefix FROM api_keys") == [(kept,)]
+
+
+def test_other_rounds_and_another_prefix_leave_old_keys_working(make_app: Callable[..., Flask], data_dir: Path) -> None:
+    kept: list[str] = []
+    for prefix, rounds in [("kh", 4), ("acme", 5), ("zz9", 4)]:
+        app = make_app(data_dir, KEYHOOK_KEY_PREFIX=prefix, KEYHOOK_BCRYPT_ROUNDS=rounds)
+        made = app.test_cli_runner().invoke(args=["keys", "create", prefix])
+        kept.append(made.stdout.strip())
+        assert kept[-1].startswith(f"{prefix}_")
+        for key in kept:
+            answer = app.test_client().get("/v0/auth", headers={"Authorization": f"Bearer {key}"})
+            assert answer.status_code == 200
+    costs = [secret_hash[:7] for (secret_hash,) in sql(data_dir, "SELECT secret_hash FROM api_keys ORDER BY seq")]
+    assert costs == ["$2b$04$", "$2b$05$", "$2b$04$"]

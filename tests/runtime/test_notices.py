@@ -1,13 +1,9 @@
 """Notices on stderr of a start or a command that goes on, one line each; and the refusal of Werkzeug's console."""
 
 import os
-import re
 import shutil
-import sqlite3
 import subprocess
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +11,11 @@ import pytest
 from flask import Flask
 
 from cli.options import login_name
-from runtime.secret_fingerprint import FACT, fingerprint
-from storage.sqlite.connection import connect
 from tests.commands import CREATE, LONG, TOKEN, made, run
 from tests.machine import missing
-from tests.servers import FLASK_RUN, SERVE, Server, running
+from tests.servers import FLASK_RUN, SERVE, running
 
 pytestmark = pytest.mark.processes
-
-OTHER = "another-secret-of-32-bytes-for-tests"
-ANOTHER_AT_THE_START = "the secret that signs tokens is another than before"
-ANOTHER_AT_THE_TOKEN = "the service last started with another secret"
-
-
-def remembered(data: Path) -> list[Any]:
-    with closing(sqlite3.connect(data / "keyhook.db")) as connection:
-        return connection.execute("SELECT name, value FROM service_facts").fetchall()
 
 
 def started(data: Path, log: Path, **environment: Any) -> str:
@@ -52,24 +37,7 @@ def test_a_command_says_that_it_made_a_secret_alone(data_dir: Path) -> None:
     run(TOKEN, KEYHOOK_DATA_DIR=data_dir, KEYHOOK_SECRET_KEY=LONG)
     done = run(TOKEN, KEYHOOK_DATA_DIR=data_dir)
     assert done.stderr.splitlines()[0] == f"made a new secret at {data_dir}/secret_key"
-    assert done.stderr.splitlines()[1].startswith(ANOTHER_AT_THE_TOKEN)
-
-
-def test_a_token_under_another_secret_comes_with_a_warning(serve: Callable[..., Server], data_dir: Path) -> None:
-    server = serve(SERVE, KEYHOOK_SECRET_KEY=LONG)
-    for secret, said, status in ((LONG, "", 200), (OTHER, ANOTHER_AT_THE_TOKEN, 401), (LONG, "", 200)):
-        done = run(TOKEN, KEYHOOK_DATA_DIR=data_dir, KEYHOOK_SECRET_KEY=secret)
-        assert (done.returncode, len(done.stderr.splitlines())) == (0, 1 if said else 0)
-        assert done.stderr.startswith(said)
-        assert server.call("GET", "/v0/auth", by=done.stdout.strip()).status_code == status
-        assert remembered(data_dir) == [(FACT, fingerprint(LONG.encode()))]
-
-
-def test_a_start_with_another_secret_says_so_once(data_dir: Path, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    for secret, lines in ((LONG, 0), (LONG, 0), (OTHER, 1), (OTHER, 0), (LONG, 1)):
-        assert started(data_dir, log, KEYHOOK_SECRET_KEY=secret).count(ANOTHER_AT_THE_START) == lines
-        assert remembered(data_dir) == [(FACT, fingerprint(secret.encode()))]
+    assert done.stderr.splitlines()[1].startswith("the service last started with another secret")
 
 
 def test_a_start_that_changes_nothing_writes_nothing(make_app: Callable[..., Flask], data_dir: Path) -> None:
@@ -78,21 +46,6 @@ def test_a_start_that_changes_nothing_writes_nothing(make_app: Callable[..., Fla
     make_app(data_dir)
     assert (data_dir / "keyhook.db-wal").stat().st_size == 0
     assert (data_dir / "keyhook.db").read_bytes() == before
-
-
-def test_another_secret_while_nothing_can_be_written(data_dir: Path, tmp_path: Path) -> None:
-    started(data_dir, tmp_path / "log", KEYHOOK_SECRET_KEY=LONG)
-    with closing(connect(data_dir / "keyhook.db")) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        said = started(data_dir, tmp_path / "log", KEYHOOK_SECRET_KEY=OTHER)
-    assert ANOTHER_AT_THE_START in said
-    assert remembered(data_dir) == [(FACT, fingerprint(LONG.encode()))]
-
-
-def test_the_fingerprint_is_not_the_secrets_own() -> None:
-    prints = {fingerprint(f"{LONG}{number}".encode()) for number in range(200)}
-    assert len(prints) == 200
-    assert all(re.fullmatch("[0-9a-f]{8}", one) for one in prints)
 
 
 def open_directory(data: Path) -> None:
@@ -195,11 +148,3 @@ def test_a_token_for_long_is_warned_of_and_for_ever_refused(data_dir: Path) -> N
     for span, status, lines in (("30d", 0, 0), ("31d", 0, 1), ("3650d", 0, 1), ("3651d", 1, 1), ("400000w", 1, 1)):
         done = run([*TOKEN, "--expires-in", span], KEYHOOK_DATA_DIR=data_dir)
         assert (done.returncode, len(done.stderr.splitlines()), bool(done.stdout)) == (status, lines, not status)
-
-
-def test_of_many_starts_with_another_secret_one_says_so(data_dir: Path, tmp_path: Path) -> None:
-    started(data_dir, tmp_path / "log", KEYHOOK_SECRET_KEY=LONG)
-    logs = [tmp_path / f"log-{number}" for number in range(3)]
-    with ThreadPoolExecutor(3) as starts:
-        said = list(starts.map(lambda log: started(data_dir, log, KEYHOOK_SECRET_KEY=OTHER), logs))
-    assert sum(text.count(ANOTHER_AT_THE_START) for text in said) == 1

@@ -21,6 +21,7 @@ import requests
 from tests.commands import run
 from tests.machine import ROOT, missing
 from tests.raw_http import Connection
+from tests.rows import last_use, sql, url_of
 from tests.servers import FLASK_RUN, SERVE, Server, free_port
 from tests.write_lock import write_lock
 
@@ -37,14 +38,15 @@ def ended(server: Server) -> int:
 
 
 def copied_keys(data_dir: Path, copy: Path) -> set[str]:
-    """The names in a copy of the database file alone, read by a service."""
+    """The names in a copy of the database file alone, read by a service; on PostgreSQL those in the database."""
+    if url_of(data_dir):
+        return {name for (name,) in sql(data_dir, "SELECT name FROM api_keys")}
     copy.mkdir()
     for name in ("keyhook.db", "secret_key"):
         shutil.copy(data_dir / name, copy)
     done = run([*FLASK_RUN[:-2], "keys", "list", "--json"], KEYHOOK_DATA_DIR=copy)
     assert done.returncode == 0, done.stderr
-    with closing(sqlite3.connect(copy / "keyhook.db")) as database:
-        return {name for (name,) in database.execute("SELECT name FROM api_keys")}
+    return {name for (name,) in sql(copy, "SELECT name FROM api_keys")}
 
 
 def wal(data_dir: Path) -> int:
@@ -53,6 +55,7 @@ def wal(data_dir: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+@pytest.mark.sqlite
 @BOTH
 @SIGNALS
 def test_the_file_is_whole_by_itself(
@@ -81,8 +84,7 @@ def test_uses_that_are_pending_are_written(serve: Callable[..., Server], data_di
         assert server.call("GET", "/v0/auth", by=key).status_code == 200
     server.process.send_signal(signal.SIGTERM)
     assert ended(server) == 0
-    with closing(sqlite3.connect(data_dir / "keyhook.db")) as database:
-        [(used, address)] = database.execute("SELECT last_used_at, last_used_ip FROM api_keys")
+    used, address = last_use(data_dir)
     assert used is not None
     assert address == "127.0.0.1"
 
@@ -266,13 +268,15 @@ def test_process_1_of_a_container(
 
 
 @BOTH
-def test_a_signal_during_the_start_ends_it(data_dir: Path, command: list[str]) -> None:
+def test_a_signal_during_the_start_ends_it(
+    data_dir: Path, database_of: Callable[[Path], dict[str, str]], command: list[str]
+) -> None:
     """A signal ends it at any time: by itself before there is a handler, in order afterwards."""
     for turn in range(4):
         process = subprocess.Popen(
             [word.format(port=free_port()) for word in command],
             cwd=ROOT,
-            env={**os.environ, "KEYHOOK_DATA_DIR": str(data_dir)},
+            env={**os.environ, "KEYHOOK_DATA_DIR": str(data_dir), **database_of(data_dir)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
@@ -282,6 +286,7 @@ def test_a_signal_during_the_start_ends_it(data_dir: Path, command: list[str]) -
         assert process.returncode in (0, -signal.SIGTERM), said
 
 
+@pytest.mark.sqlite
 @BOTH
 def test_a_database_that_was_replaced_is_left_alone(
     serve: Callable[..., Server], data_dir: Path, tmp_path: Path, command: list[str]
@@ -300,6 +305,7 @@ def test_a_database_that_was_replaced_is_left_alone(
     assert (data_dir / "keyhook.db").read_bytes() == other
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("serving", [True, False], ids=["a thread", "no server"])
 def test_a_program_around_keeps_its_signals(data_dir: Path, serving: bool) -> None:
     code = (
@@ -318,6 +324,7 @@ def test_a_program_around_keeps_its_signals(data_dir: Path, serving: bool) -> No
     assert wal(data_dir) == 0
 
 
+@pytest.mark.sqlite
 def test_the_file_catches_up_while_the_service_runs(make_app: Callable[..., object], data_dir: Path) -> None:
     app = make_app(data_dir)
     service = app.extensions["keyhook"]  # type: ignore[attr-defined]
