@@ -19,11 +19,12 @@ from formats.times import now
 from identity.tokens import make_token
 from models import api_keys
 from serving import server
+from storage.postgresql import writer_slots
 from storage.sqlite.write_queue import SLOW_DISK, STALLED, WAITING, WriteQueue
 from storage.statements import insert
 from tests.answers import DUPLICATE
 from tests.outage import bring_back, take_away
-from tests.rows import names
+from tests.rows import names, url_of
 from tests.servers import SERVE, Server
 
 THREADS = 32
@@ -343,14 +344,14 @@ def test_a_turn_that_failed_long_ago_shortens_no_line() -> None:
     assert len(done) == 2 * WAITING
 
 
-@pytest.mark.sqlite
-def test_a_slow_disk_shortens_no_line(app: Flask, mint: Callable[..., str], call: Callable[..., Any]) -> None:
-    """Another process that holds the lock does; see the faults. What SQLite writes takes as long as it takes."""
+def test_a_slow_disk_shortens_no_line(app: Flask, mint: Callable[..., str]) -> None:
+    """Another process that holds the lock does; see the faults. What the database writes takes as long as it takes."""
+    stalled, slow = (writer_slots.STALLED, writer_slots.SLOW) if url_of(app) else (STALLED, SLOW_DISK)
     storage = app.extensions["keyhook"].storage
     with ThreadPoolExecutor(2 * WAITING) as threads:
-        with storage.write():
+        with storage.write("default"):
             waiting = [threads.submit(mint, f"key-{number}") for number in range(2 * WAITING)]
-            time.sleep((STALLED + SLOW_DISK) / 2)
+            time.sleep((stalled + slow) / 2)
             assert not any(future.done() for future in waiting)
         assert len({future.result() for future in waiting}) == 2 * WAITING
 
