@@ -18,7 +18,7 @@ from tests.rows import transaction, url_of
 
 Statements = Callable[[], list[str]]  # those since the last call
 
-# An entry of the log is one line and, indented, the further lines of its text. A session of its own names no database.
+# An entry of the log: a line that begins with the database, and, indented, the further lines of the text.
 ENTRY = r"^{database} LOG:  (?:statement|execute \S+): (.*\n(?:\t.*\n)*)({database} DETAIL:  .*\n(?:\t.*\n)*)?"
 PREFIX = "%d "  # log_line_prefix: the database
 VALUE = r"\$(\d+) = ('(?:[^']|'')*'|NULL)"

@@ -9,7 +9,8 @@ from flask import Flask
 from tests.rows import sql, url_of
 
 POSTGRESQL = [
-    "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'on purpose'; END $$",
+    "CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql "
+    "AS $$ BEGIN RAISE EXCEPTION 'on purpose'; END $$",
     "CREATE {kind} fail {moment} {change} {late} FOR EACH ROW {condition} EXECUTE FUNCTION fail()",
 ]
 SQLITE = ["CREATE TRIGGER fail BEFORE {change} {condition} BEGIN SELECT RAISE(FAIL, 'on purpose'); END"]

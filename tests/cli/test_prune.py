@@ -90,7 +90,7 @@ def test_another_tenants_keys_stay(
 @pytest.mark.parametrize(
     ("words", "status"), [([], 2), (["30"], 2), (["30y"], 2), (["30d", "x"], 2), (["999999999w"], 1), (["9999w"], 0)]
 )
-def test_a_wrong_span_fails_and_says_why(prune: Any, words: list[str], status: int) -> None:
+def test_its_status_says_whether_the_span_was_taken(prune: Any, words: list[str], status: int) -> None:
     said = prune(*words, status=status)
     assert "Traceback" not in said
     assert (said == "") is (status == 0)
