@@ -4,11 +4,9 @@ import os
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -185,8 +183,7 @@ os._exit(0)
     assert (data_dir / "keyhook.db-wal").stat().st_size > 0
     done = run(LIST, KEYHOOK_DATA_DIR=data_dir)
     assert (done.returncode, done.stderr) == (0, "")
-    with closing(sqlite3.connect(data_dir / "keyhook.db")) as connection:
-        assert connection.execute("SELECT DISTINCT description FROM api_keys").fetchall() == [("change 1999",)]
+    assert sql(data_dir, "SELECT DISTINCT description FROM api_keys") == [("change 1999",)]
 
 
 def test_a_wal_that_ends_in_half_a_change_is_taken_in_up_to_there(history: Path, data_dir: Path) -> None:

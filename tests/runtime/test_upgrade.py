@@ -2,11 +2,9 @@
 
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from storage import migrate
 from tests.bad_keys import under
 from tests.commands import CREATE, run
 from tests.machine import ROOT
+from tests.rows import sql
 
 pytestmark = pytest.mark.processes
 
@@ -61,18 +60,13 @@ def tomorrow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str],
     return add
 
 
-def rows(data: Path, query: str) -> list[Any]:
-    with closing(sqlite3.connect(data / "keyhook.db")) as connection:
-        return connection.execute(query).fetchall()
-
-
 def test_an_older_database_is_brought_up_to_date_with_its_keys(
     key: str, tomorrow: Callable[[str], None], make_app: Callable[..., Flask], data_dir: Path
 ) -> None:
     tomorrow("UPDATE api_keys SET note = note || ' yet'")
     client = make_app(data_dir).test_client()
     assert client.get("/v0/auth", headers={"Authorization": f"Bearer {key}"}).status_code == 200
-    assert rows(data_dir, "SELECT name, note, version_num FROM api_keys, alembic_version") == [
+    assert sql(data_dir, "SELECT name, note, version_num FROM api_keys, alembic_version") == [
         ("laptop", "none yet", "9999")
     ]
 
@@ -130,11 +124,11 @@ def test_a_migration_that_fails_changes_nothing(
 ) -> None:
     tomorrow("UPDATE nowhere SET note = 1")
     everything = ("SELECT sql FROM sqlite_master", "SELECT * FROM alembic_version", "SELECT * FROM api_keys")
-    before = [rows(data_dir, query) for query in everything]
+    before = [sql(data_dir, query) for query in everything]
     with pytest.raises(StartupError) as refusal:
         make_app(data_dir)
     assert re.fullmatch("KEYHOOK_DATABASE_URL .* cannot be brought up to date: .*nowhere", str(refusal.value.code))
-    assert [rows(data_dir, query) for query in everything] == before
+    assert [sql(data_dir, query) for query in everything] == before
 
 
 def test_the_tables_are_what_the_migrations_make(tmp_path: Path) -> None:
