@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -305,9 +306,10 @@ def test_a_database_that_was_replaced_is_left_alone(
     assert (data_dir / "keyhook.db").read_bytes() == other
 
 
-@pytest.mark.sqlite
 @pytest.mark.parametrize("serving", [True, False], ids=["a thread", "no server"])
-def test_a_program_around_keeps_its_signals(data_dir: Path, serving: bool) -> None:
+def test_a_program_around_keeps_its_signals(
+    data_dir: Path, database_of: Callable[[Path], dict[str, str]], serving: bool
+) -> None:
     code = (
         "import signal, sys; before = [signal.getsignal(n) for n in (1, 2, 15)]\n"
         "from app import create_app; app = create_app()\n"
@@ -319,7 +321,8 @@ def test_a_program_around_keeps_its_signals(data_dir: Path, serving: bool) -> No
         code = f"import threading\ndef work():\n    exec({code!r}, dict())\n    done.append(1)\ndone = []\n" + (
             "thread = threading.Thread(target=work); thread.start(); thread.join(); assert done\n"
         )
-    done = run([FLASK_RUN[0], "-c", code], KEYHOOK_DATA_DIR=data_dir)
+    given: dict[str, Any] = {"KEYHOOK_DATA_DIR": data_dir, **database_of(data_dir)}
+    done = run([FLASK_RUN[0], "-c", code], **given)
     assert done.returncode == 0, done.stderr
     assert wal(data_dir) == 0
 
