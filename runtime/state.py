@@ -28,12 +28,15 @@ class AppState:
         self.storage = storage
         self.keys = KeyVerifier(storage, settings.key_prefix, settings.bcrypt_rounds)
         self.authenticator = Authenticator(self.keys, settings.secret_key, settings.key_prefix)
+        self._closed = False
 
     def settle(self) -> None:
         """Writes pending uses and leaves the database whole. Closes nothing: requests may be under way.
 
-        Raises DatabaseUnavailable when the database is not the one that was opened.
+        Does nothing after `close`. Raises DatabaseUnavailable when the database is not the one that was opened.
         """
+        if self._closed:
+            return
         self.storage.check()
         self.keys.last_use.settle()
         self.storage.settle()
@@ -46,6 +49,7 @@ class AppState:
 
     def close(self) -> None:
         """Closes the database. No request may be under way."""
+        self._closed = True
         self.keys.last_use.close()
         self.storage.close()
 

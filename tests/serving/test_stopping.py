@@ -328,6 +328,20 @@ def test_a_program_around_keeps_its_signals(
 
 
 @pytest.mark.sqlite
+def test_a_program_around_may_close_the_service_itself(data_dir: Path) -> None:
+    """The end of the process then looks at no file, though another connection keeps WAL and index in place."""
+    code = (
+        "import os, sqlite3, sys; from app import create_app; app = create_app()\n"
+        "database = os.environ['KEYHOOK_DATA_DIR'] + '/keyhook.db'; other = sqlite3.connect(database)\n"
+        "other.execute('SELECT count(*) FROM api_keys').fetchall()\n"
+        "app.extensions['keyhook'].close(); os.utime(database); sys.stderr.write('closed\\n')\n"
+    )
+    done = run([FLASK_RUN[0], "-c", code], KEYHOOK_DATA_DIR=data_dir)
+    assert done.returncode == 0
+    assert done.stderr.endswith("closed\n")
+
+
+@pytest.mark.sqlite
 def test_the_file_catches_up_while_the_service_runs(make_app: Callable[..., object], data_dir: Path) -> None:
     app = make_app(data_dir)
     service = app.extensions["keyhook"]  # type: ignore[attr-defined]
