@@ -27,6 +27,12 @@ POLL = 0.05  # seconds between two looks at the clock while the server says noth
 # The SQLSTATEs, or their first characters, of a database that cannot do at the moment what it should: no connection, a
 # standby, no such user, database, schema, right or table, a deadlock, no memory or disk, a lock, an operator, a fault.
 UNAVAILABLE = ("08", "25006", "28", "3D", "3F", "40", "42501", "42P01", "53", "55", "57", "58", "XX")
+# A column of a SELECT. The commit is on the disk then, and on that of a synchronous standby, whatever the server's own
+# setting is.
+DURABLE = """
+set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
+                                      THEN 'on' ELSE current_setting('synchronous_commit') END, true)
+"""
 
 
 class Clock:
@@ -78,6 +84,20 @@ def driver(connection: Connection) -> PatientConnection:
     return cast(PatientConnection, connection.connection.dbapi_connection)
 
 
+def commit(connection: Connection) -> None:
+    """A server that stops waiting for its synchronous standby commits all the same, with no more than a warning."""
+    raw = driver(connection)
+    raw.warnings.clear()
+    connection.commit()
+    if raw.warnings:
+        raise DatabaseUnavailable(f"the commit is in doubt: {raw.warnings[0]}")
+
+
+def reason(address: Address, error: BaseException) -> str:
+    """The error in one line, without the password."""
+    return address.hide(str(getattr(error, "orig", None) or error))
+
+
 def engine_options(address: Address, connections: int) -> dict[str, Any]:
     """For create_engine: a pool of at most so many connections."""
     return {
@@ -101,7 +121,7 @@ def translated(address: Address) -> Iterator[None]:
         if isinstance(cause, psycopg.errors.UniqueViolation):
             raise UniqueViolation(cause.diag.constraint_name or "") from error
         if _is_unavailable(cause):
-            raise DatabaseUnavailable(address.hide(str(cause))) from error
+            raise DatabaseUnavailable(reason(address, error)) from error
         raise
 
 

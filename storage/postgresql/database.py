@@ -16,9 +16,11 @@ from storage.database import R, Storage
 from storage.postgresql.address import CONNECT_TIMEOUT, Address
 from storage.postgresql.best_effort_writer import PostgresBestEffortWriter
 from storage.postgresql.connection import (
+    DURABLE,
     PATIENCE,
     Clock,
     PatientConnection,
+    commit,
     driver,
     engine_options,
     translated,
@@ -30,15 +32,11 @@ SPARE = 0.3  # seconds that a server has to say that a lock did not come in time
 
 T = TypeVar("T")
 _PING = text("SELECT 1 FROM api_keys LIMIT 1")
-# A transaction, what belongs to it, and the lock of its tenant, in one round trip. A commit is on the disk, and on that
-# of a synchronous standby, whatever the server's own setting is.
-_BEGIN = b"""
+# A transaction, what belongs to it, and the lock of its tenant, in one round trip.
+_BEGIN = f"""
 BEGIN ISOLATION LEVEL READ COMMITTED;
-SELECT set_config('lock_timeout', '%dms', true),
-       set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
-                                             THEN 'on' ELSE current_setting('synchronous_commit') END, true),
-       pg_advisory_xact_lock(%d)
-"""
+SELECT set_config('lock_timeout', '%dms', true), {DURABLE}, pg_advisory_xact_lock(%d)
+""".encode()
 
 
 def reader_options(address: Address) -> dict[str, Any]:
@@ -92,7 +90,7 @@ class PostgresStorage(Storage):
             raw = driver(connection)
             try:
                 yield connection
-                _commit(connection)
+                commit(connection)
             finally:
                 raw.deadline = time.monotonic() + SPARE
                 connection.close()  # which rolls back what was not committed
@@ -154,15 +152,6 @@ def _begin(connection: Connection, tenant: str, deadline: float) -> Connection:
     connection.begin()  # for SQLAlchemy, which sends nothing
     driver(connection).execute(_BEGIN % (patience, _lock_of(tenant)))
     return connection
-
-
-def _commit(connection: Connection) -> None:
-    """A server that stops waiting for its synchronous standby commits all the same, with no more than a warning."""
-    raw = driver(connection)
-    raw.warnings.clear()
-    connection.commit()
-    if raw.warnings:
-        raise DatabaseUnavailable(f"the commit is in doubt: {raw.warnings[0]}")
 
 
 def _lock_of(tenant: str) -> int:
