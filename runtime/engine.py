@@ -9,6 +9,7 @@ from sqlalchemy import URL, Engine
 
 from runtime.settings import Settings
 from storage.database import Storage
+from storage.source import Source
 
 
 def flask_config(settings: Settings) -> dict[str, Any]:
@@ -44,3 +45,14 @@ def open_storage(engine: Engine, settings: Settings) -> Storage:
     from storage.sqlite.database import SqliteStorage
 
     return SqliteStorage(engine, settings.database)
+
+
+def source_of_copy(settings: Settings) -> Source:
+    """The database as one that is copied into another."""
+    if settings.postgresql:
+        from storage.postgresql.copy_source import PostgresSource
+
+        return PostgresSource(settings.postgresql)
+    from storage.sqlite.copy_source import SqliteSource
+
+    return SqliteSource(settings.database)

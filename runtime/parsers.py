@@ -27,15 +27,18 @@ def directory(name: str, value: str) -> Path:
 def database(name: str, value: str) -> "Path | Address":
     """The file of SQLite, or the address of PostgreSQL."""
     _require_printable(name, value)
-    return _server(name, value) if value.startswith("postgresql:") else _file(name, value)
+    return server(name, value) if value.startswith("postgresql:") else _file(name, value)
 
 
-def _server(name: str, value: str) -> "Address":
+def server(name: str, value: str) -> "Address":
+    """The address of PostgreSQL."""
     if find_spec("psycopg") is None:
         raise refuse(name, "names PostgreSQL, which needs `pip install -r requirements-postgresql.txt`")
     from storage.postgresql.address import read_address  # without the driver there is none
 
     try:
+        if not value.startswith("postgresql:"):
+            raise ValueError
         return read_address(value)
     except ValueError:
         form = "postgresql://USER:PASSWORD@HOST[,HOST...]/NAME[?options of libpq]"
