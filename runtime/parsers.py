@@ -26,12 +26,12 @@ def directory(name: str, value: str) -> Path:
 
 def database(name: str, value: str) -> "Path | Address":
     """The file of SQLite, or the address of PostgreSQL."""
-    _require_printable(name, value)
     return server(name, value) if value.startswith("postgresql:") else _file(name, value)
 
 
 def server(name: str, value: str) -> "Address":
     """The address of PostgreSQL."""
+    _require_printable(name, value)
     if find_spec("psycopg") is None:
         raise refuse(name, "names PostgreSQL, which needs `pip install -r requirements-postgresql.txt`")
     from storage.postgresql.address import read_address  # without the driver there is none
@@ -46,6 +46,7 @@ def server(name: str, value: str) -> "Address":
 
 
 def _file(name: str, value: str) -> Path:
+    _require_printable(name, value)
     try:
         url = make_url(value)
     except (ArgumentError, ValueError):
