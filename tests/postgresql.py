@@ -46,7 +46,7 @@ def standby_of(primary: Cluster) -> Iterator[Cluster]:
         standby.start()
         try:
             primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'standby'", "SELECT pg_reload_conf()")
-            _until(lambda: primary.sql("SELECT sync_state FROM pg_stat_replication") == "sync")
+            until(lambda: primary.sql("SELECT sync_state FROM pg_stat_replication") == "sync")
             yield standby
         finally:
             standby.stop("immediate")
@@ -75,19 +75,19 @@ def bouncing(server: Cluster) -> Iterator[int]:
             stderr=subprocess.DEVNULL,
         ) as process:
             try:
-                _until(lambda: _listens(port))
+                until(lambda: _listens(port))
                 yield port
             finally:
                 process.terminate()
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as tried:
-        return tried.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0

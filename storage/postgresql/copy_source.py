@@ -34,7 +34,7 @@ class PostgresSource(Source):
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                 go_on(connection)
                 lift_limits(connection)
-                lock_tables(connection, sql.SQL("SHARE"))  # before the snapshot that all queries have
+                lock_tables(connection, sql.SQL("EXCLUSIVE"))  # before the snapshot that all queries have
             yield HeldPostgres(connection, self._address)
 
 

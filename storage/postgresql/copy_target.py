@@ -1,5 +1,6 @@
 """Copies a database into an empty one of PostgreSQL, in one transaction: it is there whole, or not at all."""
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -8,35 +9,45 @@ from functools import partial
 import psycopg
 from psycopg import sql
 from sqlalchemy import Column, Connection, Table, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from errors import DatabaseUnavailable
 from models import SCHEMA, db, service_facts
 from storage.postgresql import schema
 from storage.postgresql.address import Address
-from storage.postgresql.connection import DURABLE, PatientConnection, commit, driver, reason
+from storage.postgresql.connection import DURABLE, PatientConnection, commit, driver
 from storage.postgresql.long_transaction import go_on, identity, lift_limits, lock_tables, names
 from storage.source import CopyRefused, HeldSource, Source
 
+# psycopg warns of a COPY that it could not end in order, beside the error that is told anyway.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
+
+OF_A_ROW = ("22", "23", "54")  # SQLSTATEs of a value, a constraint, a limit; the others concern no row
 BATCH = 1000  # rows between two reports of the progress
 Progress = Callable[[int, int], None]  # takes the number of rows that are copied, and of all
 
 
 def copy_into(address: Address, source: Source, progress: Progress) -> dict[str, int]:
-    """Returns the number of rows by table. Raises CopyRefused, and DatabaseUnavailable for the source.
+    """Returns the number of rows by table. The source is held still until the copy is committed.
 
-    The source is held still until the copy is committed.
+    Raises CopyRefused, also where it is unknown whether the copy is there; DatabaseUnavailable, of the source; and
+    KeyboardInterrupt, after which nothing is there.
     """
+    committing = False
     try:
         with schema.connection_to(address) as connection:
             _prepare(connection, source)
             with source.hold() as held:
                 copied = _copy(driver(connection), held, progress)
-                with _in_doubt(address):
-                    commit(connection)
-            return copied
-    except schema.Unfit as unfit:
-        raise CopyRefused(f"URL names {unfit}") from None
+                committing = True
+                commit(connection)
+        return copied
+    except (schema.Unfit, DatabaseUnavailable, KeyboardInterrupt) as error:
+        if committing:
+            why = getattr(error, "reason", None) or str(error) or "interrupted"
+            raise CopyRefused(f"the copy is there whole or not at all, but was not confirmed: {why}") from None
+        if isinstance(error, schema.Unfit):
+            raise CopyRefused(f"URL names {error}") from None
+        raise
 
 
 def _prepare(connection: Connection, source: Source) -> None:
@@ -111,16 +122,7 @@ def _naming_the_row() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         where = re.match(r"COPY (\w+), line (\d+)", error.diag.context or "")
-        if where is None:
+        if where is None or not (error.sqlstate or "").startswith(OF_A_ROW):
             raise
         why = f"row {where[2]} of {where[1]}, in the order of the primary key: {error.diag.message_primary}"
         raise CopyRefused(f"PostgreSQL cannot hold {why}") from None
-
-
-@contextmanager
-def _in_doubt(address: Address) -> Iterator[None]:
-    try:
-        yield
-    except (SQLAlchemyError, psycopg.Error, DatabaseUnavailable, KeyboardInterrupt) as error:
-        why = getattr(error, "reason", None) or reason(address, error) or "interrupted"
-        raise CopyRefused(f"the copy is there whole or not at all, but its commit was not confirmed: {why}") from None

@@ -28,7 +28,7 @@ from runtime.state import AppState
 from storage.postgresql.database import PostgresStorage
 from storage.postgresql.writer_slots import WRITERS
 from tests.commands import LONG, TOKEN, assert_refused, run
-from tests.postgresql import PASSWORD, Cluster, bouncing, cluster, standby_of
+from tests.postgresql import PASSWORD, Cluster, bouncing, cluster, standby_of, until
 from tests.servers import free_port
 
 WITHIN = 5.5  # seconds: 5 as promised, and half a one for a busy machine
@@ -257,13 +257,6 @@ def waits(server: Cluster) -> int:
     return int(
         server.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'keyhook' AND wait_event_type = 'Lock'")
     )
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_changes_of_a_tenant_come_one_after_another(node: Callable[[str], Node], server: Cluster, url: str) -> None:
