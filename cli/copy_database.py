@@ -43,8 +43,6 @@ def copy_database(urls: tuple[str, ...]) -> None:
         raise click.ClickException(str(refusal)) from None
     except DatabaseUnavailable as error:
         raise click.ClickException(f"the database here cannot be copied: {error.reason}") from None
-    except KeyboardInterrupt:
-        raise click.ClickException("interrupted: nothing was copied") from None
     keys, entries = copied[api_keys.name], copied[audit_entries.name]
     say(f"copied {keys} {'key' if keys == 1 else 'keys'} and {entries} audit {'entry' if entries == 1 else 'entries'}")
     say_what_is_next(given)

@@ -19,7 +19,7 @@ class HeldSource(ABC):
     def count(self, table: Table) -> int: ...
 
     @abstractmethod
-    def rows(self, table: Table) -> Generator[tuple[Any, ...]]:
+    def rows(self, table: Table) -> Generator[tuple[Any, ...], None, None]:
         """All rows in the order of the primary key: each column as models declares it, in the order of models.
 
         Raises CopyRefused for a row that PostgreSQL cannot hold.

@@ -46,7 +46,7 @@ class HeldPostgres(HeldSource):
     def count(self, table: Table) -> int:
         return self._number(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table.name)))
 
-    def rows(self, table: Table) -> Generator[tuple[Any, ...]]:
+    def rows(self, table: Table) -> Generator[tuple[Any, ...], None, None]:
         query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
             names(table.columns), sql.Identifier(table.name), names(table.primary_key)
         )

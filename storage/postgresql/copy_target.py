@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -23,14 +24,15 @@ logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 OF_A_ROW = ("22", "23", "54")  # SQLSTATEs of a value, a constraint, a limit; the others concern no row
 BATCH = 1000  # rows between two reports of the progress
+LEAVE = 1.0  # seconds
 Progress = Callable[[int, int], None]  # takes the number of rows that are copied, and of all
 
 
 def copy_into(address: Address, source: Source, progress: Progress) -> dict[str, int]:
     """Returns the number of rows by table. The source is held still until the copy is committed.
 
-    Raises CopyRefused, also where it is unknown whether the copy is there; DatabaseUnavailable, of the source; and
-    KeyboardInterrupt, after which nothing is there.
+    Raises CopyRefused, also for a Ctrl-C and where it is unknown whether the copy is there, and DatabaseUnavailable of
+    the source.
     """
     committing = False
     try:
@@ -47,6 +49,8 @@ def copy_into(address: Address, source: Source, progress: Progress) -> dict[str,
             raise CopyRefused(f"the copy is there whole or not at all, but was not confirmed: {why}") from None
         if isinstance(error, schema.Unfit):
             raise CopyRefused(f"URL names {error}") from None
+        if isinstance(error, KeyboardInterrupt):
+            raise CopyRefused("interrupted: nothing was copied") from None
         raise
 
 
@@ -97,7 +101,13 @@ def _copy_table(raw: PatientConnection, held: HeldSource, table: Table, report: 
     """Reports now and then, and returns at the end, the number of rows that are copied."""
     number = 0
     query = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table.name), names(table.columns))
-    with _naming_the_row(), closing(held.rows(table)) as rows, raw.cursor() as cursor, cursor.copy(query) as copy:
+    with (
+        _naming_the_row(),
+        closing(held.rows(table)) as rows,
+        raw.cursor() as cursor,
+        cursor.copy(query) as copy,
+        _leaving_at_once(raw),
+    ):
         for number, row in enumerate(rows, 1):
             copy.write_row(row)
             if number % BATCH == 0:
@@ -113,6 +123,16 @@ def _go_on_counting(raw: PatientConnection, column: Column[int], number: int) ->
     ask = sql.SQL("SELECT pg_get_serial_sequence({}, {})").format(column.table.name, column.name)
     [sequence] = raw.execute(ask).fetchone() or [None]
     raw.execute(f"ALTER SEQUENCE {sequence} RESTART WITH {number}".encode())
+
+
+@contextmanager
+def _leaving_at_once(raw: PatientConnection) -> Iterator[None]:
+    """After a Ctrl-C a server that waits for something else gets LEAVE to hear that the COPY ends; then it is left."""
+    try:
+        yield
+    except BaseException:
+        raw.deadline = time.monotonic() + LEAVE
+        raise
 
 
 @contextmanager

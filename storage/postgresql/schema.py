@@ -30,8 +30,12 @@ def connection_to(address: Address) -> Iterator[Connection]:
     try:
         with engine.connect() as connection:
             driver(connection).deadline = time.monotonic() + PATIENCE
-            _require_server(connection)
-            yield connection
+            try:
+                _require_server(connection)
+                yield connection
+            except BaseException:
+                connection.invalidate()  # a rollback on a lost connection would raise an error of its own
+                raise
     except (SQLAlchemyError, psycopg.Error) as error:
         raise Unfit(f"a database that cannot be used: {reason(address, error)}") from None
 

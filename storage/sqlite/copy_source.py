@@ -44,7 +44,7 @@ class HeldSqlite(HeldSource):
     def count(self, table: Table) -> int:
         return self._number(f'SELECT count(*) FROM "{table.name}"')  # noqa: S608  (a name of ours)
 
-    def rows(self, table: Table) -> Generator[tuple[Any, ...]]:
+    def rows(self, table: Table) -> Generator[tuple[Any, ...], None, None]:
         # An id is what a list of keys shows. Elsewhere the primary key may be a secret, or the hash of one.
         label = "id" if table is api_keys else "rowid"
         chosen = select(literal_column(label), *table.columns).order_by(*table.primary_key.columns)
