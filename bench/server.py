@@ -47,9 +47,11 @@ class Server:
         self.process.wait(20)
 
 
-def start(command: Sequence[str], log: Path, environment: Mapping[str, str], *cores: int, path: str) -> Server:
+def start(
+    command: Sequence[str], log: Path, environment: Mapping[str, str], *cores: int, path: str, port: int = 0
+) -> Server:
     """Starts a server, on these cores or on all, and returns when it answers. Its output goes to the log."""
-    port, started = free_port(), time.perf_counter()
+    port, started = port or free_port(), time.perf_counter()
     with log.open("ab") as output:
         process = subprocess.Popen(
             [word.format(port=port) for word in command],

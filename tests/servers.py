@@ -38,11 +38,13 @@ class Server(bench.server.Server):
         return str(response.json()["api_key"])
 
 
-def start_server(data_dir: Path, log: Path, command: list[str] | None = None, **environment: Any) -> Server:
+def start_server(
+    data_dir: Path, log: Path, command: list[str] | None = None, *, port: int = 0, **environment: Any
+) -> Server:
     """Starts `flask run`, or another command, and returns when it answers."""
     given = {name: str(value) for name, value in environment.items()}
     settings = {"KEYHOOK_DATA_DIR": str(data_dir), **given}
-    started = bench.server.start(command or FLASK_RUN, log, settings, path="/healthz")
+    started = bench.server.start(command or FLASK_RUN, log, settings, path="/healthz", port=port)
     return Server(**vars(started), data_dir=data_dir, environment=given)
 
 

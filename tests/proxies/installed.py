@@ -204,13 +204,11 @@ def nginx(place: Path, port: int, keyhook: str, application: str, edit: Edit) ->
 
 
 def caddy(place: Path, port: int, keyhook: str, application: str, edit: Edit) -> Command:
-    program = shutil.which("caddy")
-    if program is None:
-        missing("caddy", "apt install caddy")
+    program = tool("caddy")
     conf = place / "Caddyfile"
     copy(DEPLOY / "Caddyfile", conf, {"\n{\n": "\n{\n\tadmin off\n\tdefault_bind 127.0.0.1\n"}, edit)
     settings = [f"SITE=http://{HOST}:{port}", f"KEYHOOK={keyhook}", f"APP={application}", f"XDG_CONFIG_HOME={place}"]
-    return ["env", *settings, f"XDG_DATA_HOME={place}", str(program), "run", "--config", str(conf)], []
+    return ["env", *settings, f"XDG_DATA_HOME={place}", program, "run", "--config", str(conf)], []
 
 
 def traefik(place: Path, port: int, keyhook: str, application: str, edit: Edit) -> Command:
@@ -244,7 +242,7 @@ def name_of(proxy: Proxy) -> str:
 
 
 def tool(name: str) -> str:
-    """The path of a client's program."""
+    """The path of a program that Debian has under its own name."""
     found = shutil.which(name)
     if found is None:
         missing(name, f"apt install {name}")
@@ -265,29 +263,48 @@ def copy(source: Path, target: Path, changes: dict[str, str], edit: Edit) -> Non
 @contextmanager
 def proxied(proxy: Proxy, place: Path, edit: Edit = as_shipped) -> Iterator[Front]:
     """Starts Keyhook, the application and the proxy, and ends them all."""
+    with (
+        running(place / "data", place / "keyhook.log", SERVE, KEYHOOK_TRUSTED_PROXIES=1) as keyhook,
+        in_front_of(keyhook, keyhook.port, proxy, place, edit) as front,
+    ):
+        yield front
+
+
+@contextmanager
+def in_front_of(
+    keyhook: Server, port_of_gate: int, proxy: Proxy, place: Path, edit: Edit = as_shipped
+) -> Iterator[Front]:
+    """Starts the application, and the proxy that asks the gate at this port."""
     with ExitStack() as stack:
         application = Behind()
         serve_threaded(stack, application)
-        keyhook = stack.enter_context(running(place / "data", place / "keyhook.log", SERVE, KEYHOOK_TRUSTED_PROXIES=1))
-        tap = Tap(keyhook.port)
+        tap = Tap(port_of_gate)
         serve_threaded(stack, tap)
         port = free_port()
         command, logs = proxy(place, port, address(tap), address(application), edit)
         output = place / "proxy.log"
-        with output.open("wb") as file:
-            process = subprocess.Popen(
-                command,
-                cwd=place,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                env={**os.environ, "HOME": str(place)},
-            )
-        stack.callback(process.wait, 20)
-        stack.callback(process.terminate)
+        process = stack.enter_context(proxy_process(command, place, output))
         front = Front(proxy.__name__, port, keyhook, application, tap, [output, *logs])
         wait_until_up(front, process)
         yield front
+
+
+@contextmanager
+def proxy_process(command: list[str], place: Path, output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=place,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env={**os.environ, "HOME": str(place)},
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def serve_threaded(stack: ExitStack, server: socketserver.TCPServer) -> None:
