@@ -3,10 +3,11 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,13 +51,24 @@ class Cluster:
         if self.processes():
             self._control("stop", "-w", "-m", how)
 
+    def restart(self, how: str = "fast") -> None:
+        self._control("restart", "-w", "-l", str(self.directory / "log"), "-m", how)
+
     def processes(self) -> list[int]:
-        """The server's, its own first."""
+        """Those of the server that run, its first one first."""
         try:
             first = (self.directory / "data" / "postmaster.pid").read_text().split()[0]
-            return [int(first), *map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
+            state = Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[0]
+            children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
         except FileNotFoundError:
             return []
+        return [] if state == "Z" else [int(first), *map(int, children)]
+
+    def signal(self, how: signal.Signals) -> None:
+        """Sends a signal to all processes of the server."""
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, how)
 
     def promote(self) -> None:
         self._control("promote", "-w")

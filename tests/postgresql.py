@@ -43,6 +43,7 @@ def standby_of(primary: Cluster) -> Iterator[Cluster]:
         as_server([*copy, "-d", source], directory)
         with (directory / "data" / "postgresql.conf").open("a") as file:
             file.write(f"port = {standby.port}\nunix_socket_directories = '{directory}'\n")
+            file.write("wal_retrieve_retry_interval = '100ms'\n")  # a promotion waits for it
         standby.start()
         try:
             primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'standby'", "SELECT pg_reload_conf()")
