@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import Executable, create_engine, event, text
 
 from storage.database import BestEffortWriter
+from storage.patience import waiting
 from storage.postgresql.address import Address
-from storage.postgresql.connection import Clock, driver, engine_options, translated
+from storage.postgresql.connection import Clock, check_out, driver, engine_options, translated
 
 BATCH = 500  # rows in one transaction, whose locks others may be waiting for
 PATIENCE = 1.0  # seconds
@@ -26,10 +27,10 @@ class PostgresBestEffortWriter(BestEffortWriter):
     def execute(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
         """In order of their keys, so that two processes that write the same rows do not wait for each other."""
         ordered = sorted(rows, key=lambda row: str(row["key_id"]))
-        with translated(self._address):
+        with waiting() as deadline, translated(self._address):
             for start in range(0, len(ordered), BATCH):
-                with self._engine.connect() as connection:
-                    driver(connection).deadline = time.monotonic() + PATIENCE
+                with check_out(self._engine, deadline) as connection:
+                    driver(connection).deadline = min(deadline, time.monotonic() + PATIENCE)
                     connection.execute(_BEGIN)
                     connection.execute(statement, ordered[start : start + BATCH])
                     connection.commit()

@@ -8,21 +8,22 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from contextvars import ContextVar
+from typing import Any, Self, cast
 
 import psycopg
-from psycopg.abc import RV, PQGen
+from psycopg.abc import RV, PQGen, PQGenConn
 from psycopg.rows import TupleRow
 from psycopg.waiting import Ready
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from errors import DatabaseUnavailable
 from storage.database import UniqueViolation
+from storage.patience import PATIENCE
 from storage.postgresql.address import Address
 
-PATIENCE = 4.5  # seconds that a request waits for the database
 POLL = 0.05  # seconds between two looks at the clock while the server says nothing
 # The SQLSTATEs, or their first characters, of a database that cannot do at the moment what it should: no connection, a
 # standby, no such user, database, schema, right or table, a deadlock, no memory or disk, a lock, an operator, a fault.
@@ -33,6 +34,7 @@ DURABLE = """
 set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
                                       THEN 'on' ELSE current_setting('synchronous_commit') END, true)
 """
+_CONNECTED_BY: ContextVar[float] = ContextVar("connected by", default=math.inf)  # time.monotonic
 
 
 class Clock:
@@ -51,6 +53,21 @@ class PatientConnection(psycopg.Connection[TupleRow]):
         self.clock = Clock()
         self.warnings: list[str] = []
         self.add_notice_handler(self._note)
+
+    @classmethod
+    def _connect_gen(cls, *args: Any, **kwargs: Any) -> PQGenConn[Self]:
+        """Gives each host of an address half of the time that is left: some may be dark, and the last one good."""
+        attempt, started = super()._connect_gen(*args, **kwargs), time.monotonic()
+        ends_at = started + (_CONNECTED_BY.get() - started) / 2
+        try:
+            wanted = next(attempt)
+            while True:
+                ready = yield wanted
+                if ready == Ready.NONE and time.monotonic() > ends_at:
+                    raise psycopg.errors.ConnectionTimeout("no connection in time")
+                wanted = attempt.send(ready)
+        except StopIteration as end:
+            return cast(Self, end.value)
 
     def wait(self, gen: PQGen[RV], interval: float = POLL, timeout: float | None = None) -> RV:
         return super().wait(self._until_deadline(gen), interval, timeout)
@@ -75,7 +92,18 @@ class PatientConnection(psycopg.Connection[TupleRow]):
 
 def connect(address: Address) -> PatientConnection:
     connection = PatientConnection.connect(address.text, prepare_threshold=None)
-    connection.deadline = time.monotonic() + PATIENCE  # for what SQLAlchemy asks first
+    connection.deadline = min(_CONNECTED_BY.get(), time.monotonic() + PATIENCE)  # for what SQLAlchemy asks first
+    return connection
+
+
+def check_out(engine: Engine, deadline: float) -> Connection:
+    """A connection of the pool, or a new one; neither it nor what it is used for takes longer than that."""
+    outer = _CONNECTED_BY.set(deadline)
+    try:
+        connection = engine.connect()
+    finally:
+        _CONNECTED_BY.reset(outer)
+    driver(connection).deadline = deadline
     return connection
 
 

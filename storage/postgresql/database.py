@@ -13,13 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from errors import DatabaseUnavailable
 from storage.database import R, Storage
+from storage.patience import waiting
 from storage.postgresql.address import CONNECT_TIMEOUT, Address
 from storage.postgresql.best_effort_writer import PostgresBestEffortWriter
 from storage.postgresql.connection import (
     DURABLE,
-    PATIENCE,
     Clock,
     PatientConnection,
+    check_out,
     commit,
     driver,
     engine_options,
@@ -83,8 +84,7 @@ class PostgresStorage(Storage):
     def write(self, tenant: str = "") -> Iterator[Connection]:
         """Holds a lock on the tenant to its end. Each statement sees all that was committed before it began."""
         self.check()
-        deadline = time.monotonic() + PATIENCE
-        with self._slots.slot(), translated(self._address):
+        with waiting() as deadline, self._slots.slot(), translated(self._address):
             connection = self._use(self._writers, deadline, lambda connection: _begin(connection, tenant, deadline))
             self._slots.lock_acquired()
             raw = driver(connection)
@@ -125,14 +125,13 @@ class PostgresStorage(Storage):
             return result
 
         self.check()
-        with translated(self._address):
-            return self._use(self.engine, time.monotonic() + PATIENCE, read)
+        with waiting() as deadline, translated(self._address):
+            return self._use(self.engine, deadline, read)
 
     def _use(self, engine: Engine, deadline: float, use: Callable[[Connection], T], *, again: bool = True) -> T:
         """Connects and calls. After a failover the connections of the pool are broken, and a new one is made, once."""
-        connection = engine.connect()
+        connection = check_out(engine, deadline)
         raw = driver(connection)
-        raw.deadline = deadline
         try:
             return use(connection)
         except BaseException as error:

@@ -3,13 +3,14 @@
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,14 +19,15 @@ from typing import Any
 import psycopg
 import pytest
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import create_engine, select, update
 
 from app import create_app
 from errors import DatabaseUnavailable, StartupError
 from identity.tokens import make_token
 from models import api_keys
 from runtime.state import AppState
-from storage.postgresql.database import PostgresStorage
+from storage.postgresql.address import read_address
+from storage.postgresql.database import PostgresStorage, reader_options
 from storage.postgresql.writer_slots import WRITERS
 from tests.commands import LONG, TOKEN, assert_refused, run
 from tests.postgresql import PASSWORD, Cluster, bouncing, cluster, standby_of, until
@@ -227,6 +229,41 @@ def test_a_server_that_freezes_is_a_503_in_time(node: Callable[[str], Node], ser
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
     assert here.call("GET", "/v0/auth", key).status_code == 200
+
+
+def test_hosts_that_say_nothing_are_a_503_in_time(node: Callable[[str], Node], server: Cluster, url: str) -> None:
+    """However many there are; and where the last one is good, it is found."""
+    with ExitStack() as stack:
+        ports = [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(3)]
+        dark, good = ",".join(f"127.0.0.1:{port}" for port in ports), f"127.0.0.1:{server.port}"
+        here = node(url.replace(good, f"{good},{dark}"))
+        server.stop("immediate")
+        try:
+            begun = time.monotonic()
+            assert here.call("GET", "/healthz").status_code == 503
+            assert time.monotonic() - begun < WITHIN
+        finally:
+            server.start()
+        last = read_address(url.replace(good, f"{dark},{good}"))
+        with closing(PostgresStorage(create_engine("postgresql+psycopg://", **reader_options(last)), last)) as found:
+            found.ping()
+
+
+def test_a_request_waits_no_longer_if_it_asks_twice(node: Callable[[str], Node], server: Cluster, url: str) -> None:
+    """A creation by a key reads the key, and then waits for a lock on it."""
+    here = node(url)
+    key = here.mint("parent")
+    with ThreadPoolExecutor(1) as pool, session(url) as connection:
+        connection.execute("SELECT 1 FROM api_keys FOR UPDATE")
+        with connection.transaction(force_rollback=True):  # which ends the second lock alone
+            connection.execute("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE")
+            begun = time.monotonic()
+            minted: Future[Any] = pool.submit(here.call, "POST", "/v0/api_keys", key, json={"name": "child"})
+            until(lambda: waits(server) == 1)
+            time.sleep(3)
+        assert minted.result(30).status_code == 503
+        assert time.monotonic() - begun < WITHIN
+    here.mint("child", key)
 
 
 def test_a_statement_that_the_server_breaks_off_is_a_503(
