@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -18,6 +18,7 @@ from tests.servers import SERVE, Server, start_server
 WITHIN = 5.5  # seconds: 5 as promised, and half a one for a busy machine
 AGAIN = 10  # seconds until all nodes serve again, as promised
 ALL = {**OPERATIONS, **CHECKS}
+MADE = 200, 201, 204
 
 
 def start(url: str, directory: Path, name: str) -> Server:
@@ -34,15 +35,16 @@ def assert_log_is_clean(node: Server) -> None:
 
 @contextmanager
 def nodes_on(url: str, directory: Path, *names: str) -> Iterator[list[Server]]:
-    nodes: list[Server] = []
-    try:
+    with ExitStack() as stack:
+
+        def begin(name: str) -> Server:
+            node = start(url, directory, name)
+            stack.callback(node.stop)
+            return node
+
         with ThreadPoolExecutor(2) as starting:
-            for node in starting.map(lambda name: start(url, directory, name), names):
-                nodes.append(node)
+            nodes = list(starting.map(begin, names))
         yield nodes
-    finally:
-        for node in nodes:
-            node.stop()
     for node in nodes:
         assert_log_is_clean(node)
 
@@ -66,7 +68,7 @@ def clients(count: int) -> list[Ledger]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -82,8 +84,9 @@ def until_more(ledgers: Sequence[Ledger], *statuses: int, count: int) -> None:
     until(lambda: all(now >= then + count for then, now in zip(before, had(), strict=True)))
 
 
-def until_all_serve(nodes: Sequence[Server], since: float, name: str) -> float:
-    """The seconds from then until each node has made a key."""
+def until_all_serve(nodes: Sequence[Server], name: str, since: float | None = None) -> float:
+    """The seconds from then, or from now, until each node has made a key."""
+    since = time.monotonic() if since is None else since
     for number, node in enumerate(nodes):
         while node.call("POST", "/v0/api_keys", json={"name": f"{name}-{number}"}).status_code != 201:
             assert time.monotonic() - since < AGAIN

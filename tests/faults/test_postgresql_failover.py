@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.postgresql_nodes import assert_kept, at_work, clients, nodes_on, until_all_serve, until_more
+from tests.faults.postgresql_nodes import MADE, assert_kept, at_work, clients, nodes_on, until_all_serve, until_more
 from tests.postgresql import Cluster, cluster, standby_of
 
 pytestmark = [pytest.mark.faults, pytest.mark.processes]
 
 FAILOVERS = int(os.environ.get("FAILOVERS", "1"))  # in a row
-MADE = 200, 201, 204
 
 
 def test_restarts_under_load(server_of_postgresql: Cluster, url: str, tmp_path: Path) -> None:
@@ -23,7 +22,7 @@ def test_restarts_under_load(server_of_postgresql: Cluster, url: str, tmp_path: 
             for how in ("fast", "immediate"):
                 until_more(ledgers, *MADE, count=40)
                 server_of_postgresql.restart(how)
-                print(f"{how}: {until_all_serve(nodes, time.monotonic(), how):.2f} s until both serve again")
+                print(f"{how}: {until_all_serve(nodes, how):.2f} s until both serve again")
             until_more(ledgers, *MADE, count=40)
         assert_kept(nodes, ledgers, url)
 
@@ -38,7 +37,7 @@ def test_a_server_that_freezes_under_load(server_of_postgresql: Cluster, url: st
                 until_more(ledgers, 503, count=1)
             finally:
                 server_of_postgresql.signal(signal.SIGCONT)
-            print(f"{until_all_serve(nodes, time.monotonic(), 'thawed'):.2f} s until both serve again")
+            print(f"{until_all_serve(nodes, 'thawed'):.2f} s until both serve again")
             until_more(ledgers, *MADE, count=40)
         assert_kept(nodes, ledgers, url)
 
@@ -58,6 +57,6 @@ def test_a_standby_takes_over_under_load(run: int, tmp_path: Path) -> None:
                 died = time.monotonic()
                 until_more(ledgers, 503, count=1)
                 second.promote()
-                print(f"{until_all_serve(nodes, died, 'after'):.2f} s from the death until both serve again")
+                print(f"{until_all_serve(nodes, 'after', died):.2f} s from the death until both serve again")
                 until_more(ledgers, *MADE, count=40)
             assert_kept(nodes, ledgers, second.url())
