@@ -15,6 +15,7 @@ from observability import logs
 from observability.terminal import is_choosing_command
 from runtime import engine, settings, state
 from serving import development, stopping
+from web.bounded_wait import BoundedWait
 from web.middleware import Middleware
 
 DEFAULTS: dict[str, Any] = settings.DEFAULTS  # by variable, for a program around
@@ -41,6 +42,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         app.register_blueprint(blueprint)
     app.before_request(auth.require_stated_access)
     app.wsgi_app = Middleware(gate.Gate(app), chosen.trusted_proxies)  # type: ignore[method-assign]
+    if chosen.postgresql:
+        app.wsgi_app = BoundedWait(app.wsgi_app)  # type: ignore[method-assign]
     if not is_choosing_command():
         state.state_of(app)
         stopping.install(app)

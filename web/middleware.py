@@ -16,7 +16,6 @@ from formats.api_key import SECRET_LENGTH
 from formats.redaction import redact
 from observability.logs import access, access_writer, loggable, one_word
 from observability.request_info import ENVIRON_KEY, RequestInfo
-from storage import patience
 from web.forwarded import client_address
 from web.request_line import repair
 
@@ -57,11 +56,7 @@ class Middleware:
 
         # Werkzeug would route `//healthz` as `/healthz`, but to a proxy in front they are two paths.
         app = render(NotFound(), environ) if path.startswith("//") else self._app
-        outer = patience.OF_REQUEST.set(patience.Patience())
-        try:
-            body = app(environ, start)
-        finally:
-            patience.OF_REQUEST.reset(outer)
+        body = app(environ, start)
         if access.isEnabledFor(logging.INFO):
             took = (time.perf_counter() - started) * 1000
             self._write_line(f"{_method_and_path(environ, path)} {sent} {took:.1f}ms {self._evidence(environ, info)}")
