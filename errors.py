@@ -290,6 +290,13 @@ class DuplicateName(KeyhookError):
     message = "An entity with this name already exists"
 
 
+class KeyChanged(KeyhookError):
+    """A form that shows a key as it was. Only the console refuses so, since the API takes no revision."""
+
+    status = 409
+    message = "The key was changed meanwhile"
+
+
 class PayloadTooLarge(KeyhookError):
     status = 413
     LIMIT: ClassVar[int] = 64 * 1024  # bytes

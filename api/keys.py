@@ -121,4 +121,4 @@ def rotate_api_key(name: str, body: dict[str, int]) -> tuple[Minted, dict[str, s
     The key keeps its id and its name. The old secret goes on working for `grace_seconds`; a second rotation ends an
     earlier grace.
     """
-    return with_location(keyring().rotate(nfc(name), **body))
+    return with_location(keyring().rotate(nfc(name), body["grace_seconds"]))

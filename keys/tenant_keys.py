@@ -18,6 +18,7 @@ from errors import (
     AuthenticationFailed,
     DuplicateName,
     InsufficientPermissions,
+    KeyChanged,
     UnknownApiKey,
     UnknownApiKeyId,
 )
@@ -29,6 +30,7 @@ from keys.key_fields import UNSET, KeyChanges, NewKey, shown
 from keys.limits import Limits
 from keys.lineage import family, forget, forget_all, key_ids
 from keys.paging import Page
+from keys.revision import family_rev, require_unchanged, rev
 from keys.verification import KeyVerifier
 from models import UNIQUE_NAME, KeyRow, api_keys, is_contained, lineage, status
 from storage.database import Storage, UniqueViolation
@@ -103,17 +105,18 @@ class TenantKeys:
             )
         return Minted(secret.text(key_id), key_id, new.name)
 
-    def update(self, name: str, changes: KeyChanges) -> KeyRow:
+    def update(self, name: str, changes: KeyChanges, if_rev: str | None = None) -> KeyRow:
         """Changes a key and returns the changed row.
 
         No key can enable a key that a person disabled. Raises UnknownApiKey, DuplicateName, InsufficientPermissions,
-        ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
+        ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed, and KeyChanged for another `if_rev`.
         """
         values = changes.columns()
         if not values:
             return self.get(name)
         with self._change() as (tx, limits):
             before = self._find(tx, name)
+            require_unchanged(if_rev, rev(before))
             if changes.disabled is not UNSET:
                 values["disabled_by"] = self._disabled_by(before, disabled=changes.disabled)
             after = KeyRow(**before._asdict() | values)
@@ -132,14 +135,16 @@ class TenantKeys:
                 self._record(tx, "key.updated", [Subject(after.id, after.name)], details)
         return after
 
-    def rotate(self, name: str, grace_seconds: int = 0) -> Minted:
+    def rotate(self, name: str, grace_seconds: int = 0, if_rev: str | None = None) -> Minted:
         """Gives a key a new secret. The old one works for `grace_seconds` more; an earlier grace ends.
 
-        Raises UnknownApiKey, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed.
+        Raises UnknownApiKey, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed, and KeyChanged for
+        another `if_rev`.
         """
         secret = self._verifier.new_secret()
         with self._change() as (tx, limits):
             row = self._find(tx, name)
+            require_unchanged(if_rev, rev(row))
             if limits:
                 _require_row_within(limits, row)
             until = timestamp(datetime.now(UTC) + timedelta(seconds=grace_seconds)) if grace_seconds else None
@@ -153,15 +158,25 @@ class TenantKeys:
             self._record(tx, "key.rotated", [Subject(row.id, row.name)], {"grace_seconds": grace_seconds})
         return Minted(secret.text(row.id), row.id, row.name)
 
-    def delete(self, name: str | None = None, *, key_id: str | None = None, cascade: bool = False) -> None:
+    def delete(
+        self,
+        name: str | None = None,
+        *,
+        key_id: str | None = None,
+        cascade: bool = False,
+        if_rev: str | None = None,
+    ) -> None:
         """Deletes a key, with `cascade` also the keys that it minted, and theirs, in one transaction.
 
         The key is given by its name or its id. By its id, a cascade also works for a deleted key.
-        Raises UnknownApiKey, AuthenticationFailed.
+        Raises UnknownApiKey, AuthenticationFailed, and KeyChanged for another `if_rev`, which with `cascade` is that
+        of the family.
         """
         with self._change() as (tx, _):
             rows = _known(_typed(tx.execute(self._doomed(name, key_id, cascade)).all()), name, key_id)
             root = key_id or next(row.id for row in rows if row.name == name)
+            if if_rev is not None:
+                _require_shown(if_rev, root, rows, cascade)
             if cascade:
                 below = select(family(key_ids(root)).c.id)
                 tx.execute(delete(api_keys).where(api_keys.c.id.in_(below)))  # they have the tenant of the root
@@ -275,6 +290,16 @@ def _typed(rows: Iterable[Row[Any]]) -> list[KeyRow]:
 
 def _require_row_within(limits: Limits, row: KeyRow) -> None:
     limits.require_within(row.scopes.split(), row.expires_at)
+
+
+def _require_shown(if_rev: str, root: str, rows: list[KeyRow], cascade: bool) -> None:
+    """Raises KeyChanged unless these are the keys that the revision stands for."""
+    row = next((row for row in rows if row.id == root), None)
+    if row is None:
+        raise KeyChanged
+    require_unchanged(
+        if_rev, family_rev(row, [other.id for other in rows if other.id != root]) if cascade else rev(row)
+    )
 
 
 def _known(rows: list[KeyRow], name: str | None, key_id: str | None) -> list[KeyRow]:
