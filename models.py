@@ -4,7 +4,7 @@ A time is text in the form of formats.times.
 Scopes are one text, separated by spaces (RFC 6749 section 3.3).
 """
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
@@ -33,13 +33,19 @@ NAMES = {
 }
 db = SQLAlchemy(metadata=MetaData(naming_convention=NAMES))
 
-SCHEMA = "0002"  # the newest migration; a test holds it to migrations/versions
+SCHEMA = "0003"  # the newest migration; a test holds it to migrations/versions
 
 # A number that a database gives out in order. In SQLite only an INTEGER counts up by itself; it has 64 bits too.
 Number = BigInteger().with_variant(Integer(), "sqlite")
 # Compared byte for byte, as in SQLite, in a PostgreSQL of any locale.
 Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
 Time = String(27).with_variant(String(27, collation="C"), "postgresql")
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """A partial index, which both databases have."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 api_keys = db.Table(
     "api_keys",
@@ -66,6 +72,9 @@ api_keys = db.Table(
     Column("disabled_by", String(10)),  # the kind of actor; null while the key is enabled
     UniqueConstraint("tenant", "name", name=UNIQUE_NAME),
     Index("ix_api_keys_tenant_seq", "tenant", "seq"),
+    # For the notices about keys that end soon; a key without an end, or without a grace, is in neither.
+    Index("ix_api_keys_tenant_expires_at", "tenant", "expires_at", **_where("expires_at IS NOT NULL")),
+    Index("ix_api_keys_tenant_previous_until", "tenant", "previous_until", **_where("previous_until IS NOT NULL")),
     sqlite_autoincrement=True,
 )
 

@@ -6,6 +6,7 @@ from flask import Flask, current_app
 
 from errors import DatabaseUnavailable
 from identity.principal import Principal, RequestOrigin
+from keys.catalog import Catalog
 from keys.tenant_keys import TenantKeys
 from keys.verification import KeyVerifier
 from models import db
@@ -55,6 +56,9 @@ class AppState:
 
     def keyring(self, principal: Principal, origin: RequestOrigin) -> TenantKeys:
         return TenantKeys(self.storage, self.keys, principal, origin)
+
+    def catalog(self, principal: Principal) -> Catalog:
+        return Catalog(self.storage, principal.tenant)
 
 
 def service() -> AppState:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Executable, Row, Select
+from sqlalchemy import ColumnElement, Connection, Executable, Row, Select
 
 R = TypeVar("R")
 
@@ -51,6 +51,10 @@ class Storage(ABC):
         The returned function reads the row now, or returns None, and raises DatabaseUnavailable. The values are those
         of the driver, so a Boolean may be 0 or 1.
         """
+
+    @abstractmethod
+    def ascii_lower(self, column: ColumnElement[str]) -> ColumnElement[str]:
+        """The text with the letters A to Z in lower case, and no others, so that both databases find the same."""
 
     @abstractmethod
     def write(self, tenant: str = "") -> AbstractContextManager[Connection]:

@@ -8,7 +8,20 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import Connection, Engine, ExceptionContext, Executable, Row, Select, create_engine, event, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    ExceptionContext,
+    Executable,
+    Row,
+    Select,
+    collate,
+    create_engine,
+    event,
+    func,
+    text,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from errors import DatabaseUnavailable
@@ -76,6 +89,9 @@ class PostgresStorage(Storage):
             return make_row(row) if row is not None else None
 
         return look_up
+
+    def ascii_lower(self, column: ColumnElement[str]) -> ColumnElement[str]:
+        return func.lower(collate(column, "C"))
 
     def ping(self) -> None:
         self.first(_PING)

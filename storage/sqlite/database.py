@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, Executable, Row, Select, text
+from sqlalchemy import ColumnElement, Connection, Engine, Executable, Row, Select, func, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -81,6 +81,9 @@ class SqliteStorage(Storage):
             return make_row(values) if values is not None else None
 
         return look_up
+
+    def ascii_lower(self, column: ColumnElement[str]) -> ColumnElement[str]:
+        return func.lower(column)
 
     def ping(self) -> None:
         self.first(_PING)

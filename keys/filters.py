@@ -1,0 +1,45 @@
+"""The filters of a list of keys. They agree with `models.status`, and the moments are those of one call."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import ColumnElement, func, true
+
+from formats.times import timestamp
+from models import api_keys
+
+SOON = timedelta(days=14)  # before its end a key is `expiring`
+LONG = timedelta(days=90)  # after its last use, or its creation, a key is `unused`
+IN_USE = timedelta(days=7)  # after its last use a key still counts as in use
+
+_key = api_keys.c
+
+
+def conditions() -> dict[str, ColumnElement[bool]]:
+    """The condition of each filter now; "" is the filter that every key passes."""
+    active = ~_key.disabled & ~_expired()
+    return {
+        "": true(),
+        "active": active,
+        "expiring": active & (_key.expires_at <= _moment(SOON)),
+        "unused": active & (func.coalesce(_key.last_used_at, _key.created_at) < _moment(-LONG)),
+        "expired": ~_key.disabled & _expired(),
+        "disabled": _key.disabled,
+    }
+
+
+def needs_attention() -> ColumnElement[bool]:
+    """Whether a key is in use and expires soon."""
+    return conditions()["expiring"] & (_key.last_used_at > _moment(-IN_USE))
+
+
+def in_grace() -> ColumnElement[bool]:
+    """Whether two secrets of a key work."""
+    return _key.previous_until > _moment(timedelta())
+
+
+def _expired() -> ColumnElement[bool]:
+    return _key.expires_at.is_not(None) & (_key.expires_at <= _moment(timedelta()))
+
+
+def _moment(span: timedelta) -> str:
+    return timestamp(datetime.now(UTC) + span)
