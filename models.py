@@ -33,7 +33,7 @@ NAMES = {
 }
 db = SQLAlchemy(metadata=MetaData(naming_convention=NAMES))
 
-SCHEMA = "0003"  # the newest migration; a test holds it to migrations/versions
+SCHEMA = "0004"  # the newest migration; a test holds it to migrations/versions
 
 # A number that a database gives out in order. In SQLite only an INTEGER counts up by itself; it has 64 bits too.
 Number = BigInteger().with_variant(Integer(), "sqlite")
@@ -101,7 +101,21 @@ audit_entries = db.Table(
     Column("request_id", String(128)),
     Column("details", Text),  # JSON
     Index("ix_audit_entries_tenant_id", "tenant", "id"),
+    Index("ix_audit_entries_key_id_id", "key_id", "id"),  # the history of one key
     sqlite_autoincrement=True,
+)
+
+# The sessions of people in the console, and the links that open one.
+sessions = db.Table(
+    "sessions",
+    Column("id", String(36), primary_key=True),
+    Column("digest", String(64), nullable=False),  # of the secret of the link, and then of that of the cookie
+    Column("tenant", Bytewise, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("role", String(5), nullable=False),
+    Column("made_at", Time, nullable=False),
+    Column("redeem_until", Time),  # null: it is open
+    Column("ends_at", Time, nullable=False, index=True),
 )
 
 # Facts about the service itself, such as a fingerprint of the secret that signs its tokens.

@@ -233,8 +233,8 @@ class Key(Schema):
 class Actor(Schema):
     kind = fields.String(
         required=True,
-        validate=validate.OneOf(["api_key", "jwt", "cli"]),
-        metadata={"description": "A key, a person, or the command line."},
+        validate=validate.OneOf(["api_key", "jwt", "cli", "console"]),
+        metadata={"description": "A key, a person with a token, the command line, or a person in the console."},
     )
     owner = fields.String(required=True, metadata={"description": "The person; for `cli` the login name."})
     key_id = fields.String(

@@ -63,5 +63,11 @@ def surrounded_key(text: str) -> str | None:
     return _uuid(match["id"]) if match and len(match[0]) < len(text) else None
 
 
+def id_within(text: str) -> str | None:
+    """The id of a key that is, or is a part of, the text; else None."""
+    match = _KEY.search(text)
+    return _uuid(match["id"]) if match else None
+
+
 def _uuid(hexes: str) -> str:
     return f"{hexes[:8]}-{hexes[8:12]}-{hexes[12:16]}-{hexes[16:20]}-{hexes[20:]}"

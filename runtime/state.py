@@ -13,6 +13,7 @@ from models import db
 from runtime import secret_fingerprint
 from runtime.authenticator import Authenticator
 from runtime.engine import open_storage
+from runtime.sessions import Sessions
 from runtime.settings import Settings
 from runtime.startup import prepared
 from storage.database import Storage
@@ -29,6 +30,7 @@ class AppState:
         self.storage = storage
         self.keys = KeyVerifier(storage, settings.key_prefix, settings.bcrypt_rounds)
         self.authenticator = Authenticator(self.keys, settings.secret_key, settings.key_prefix)
+        self.sessions = Sessions(storage, settings.secret_key)
         self._closed = False
 
     def settle(self) -> None:

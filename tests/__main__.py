@@ -14,8 +14,24 @@ TOGETHER = ["-n", "auto", "--dist", "worksteal"]
 HERE = Path(__file__).parent
 # What runs on either database. The others break a file of SQLite, or ask nothing of a database.
 ON_BOTH = [
-    *["api", "cli", "identity", "keys", "observability", "storage", "web", "test_embedded.py", "test_errors.py"],
-    *["runtime/test_another_secret.py", "runtime/test_upgrade.py", "serving/test_stopping.py"],
+    *[
+        "api",
+        "cli",
+        "console",
+        "identity",
+        "keys",
+        "observability",
+        "storage",
+        "web",
+        "test_embedded.py",
+        "test_errors.py",
+    ],
+    *[
+        "runtime/test_another_secret.py",
+        "runtime/test_sessions.py",
+        "runtime/test_upgrade.py",
+        "serving/test_stopping.py",
+    ],
 ]
 ONCE = f"--ignore={HERE / 'storage' / 'test_postgresql.py'}"  # it asks for PostgreSQL by itself
 

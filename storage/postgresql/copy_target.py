@@ -12,7 +12,7 @@ from psycopg import sql
 from sqlalchemy import Column, Connection, Table, text
 
 from errors import DatabaseUnavailable
-from models import SCHEMA, db, service_facts
+from models import SCHEMA, db, service_facts, sessions
 from storage.postgresql import schema
 from storage.postgresql.address import Address
 from storage.postgresql.connection import DURABLE, PatientConnection, commit, driver
@@ -72,9 +72,9 @@ def _prepare(connection: Connection, source: Source) -> None:
 
 
 def _require_empty(raw: PatientConnection, table: Table) -> None:
-    """A start leaves facts about itself, instead of which those of the source count."""
+    """A start leaves facts about itself and a link to the console, instead of which those of the source count."""
     name = sql.Identifier(table.name)
-    if table is service_facts:
+    if table in (service_facts, sessions):
         raw.execute(sql.SQL("DELETE FROM {}").format(name))
     elif raw.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(name)).fetchone() is not None:
         raise schema.Unfit(f"a database that is not empty: its table {table.name} has rows")

@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import insert, select
 
-from models import api_keys, audit_entries, db, lineage
+from models import SCHEMA, api_keys, audit_entries, db, lineage
 from tests.cli.conftest import COPY, Target
 from tests.commands import LONG, run
 from tests.machine import ROOT
@@ -240,8 +240,8 @@ def gone(target: Target) -> None:
         (key_there, "that is not empty: its table api_keys has rows"),
         (only_audit_there, "that is not empty: its table audit_entries has rows"),
         (only_lineage_there, "that is not empty: its table lineage has rows"),
-        (older_schema, "whose schema is '0001', where a copy needs '0003' or none"),
-        (newer_schema, "whose schema is '9999', where a copy needs '0003' or none"),
+        (older_schema, f"whose schema is '0001', where a copy needs '{SCHEMA}' or none"),
+        (newer_schema, f"whose schema is '9999', where a copy needs '{SCHEMA}' or none"),
         (another_programs_table, "that has a table audit_entries, but no version of its schema"),
         (another_programs_view, 'that cannot be used: relation "lineage" already exists'),
         (another_encoding, "in LATIN1; names of keys need UTF8"),
