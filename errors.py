@@ -290,8 +290,39 @@ class DuplicateName(KeyhookError):
     message = "An entity with this name already exists"
 
 
-class KeyChanged(KeyhookError):
-    """A form that shows a key as it was. Only the console refuses so, since the API takes no revision."""
+class OfForms(KeyhookError):
+    """Base of the refusals that only the forms of the console meet."""
+
+
+class ForeignPage(OfForms):
+    """A form that another site's page sent in a person's name, or one that does not say which page sent it."""
+
+    status = 403
+    message = "The request did not come from a page of this service"
+
+
+class SessionEnded(OfForms):
+    """A form of somebody who is not signed in, or not any more."""
+
+    status = 401
+    message = "The session has ended"
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self._why = why
+        self.headers["WWW-Authenticate"] = AuthenticationFailed.CHALLENGE
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls("")
+
+    @property
+    def reason(self) -> str:
+        return self._why
+
+
+class KeyChanged(OfForms):
+    """A form that shows a key as it was."""
 
     status = 409
     message = "The key was changed meanwhile"
@@ -336,13 +367,22 @@ def install(app: Flask) -> None:
 
 def render(error: Exception, environ: "WSGIEnvironment") -> Response:
     """The answer to a request that was refused or failed; the reason goes to the log."""
+    return as_json(noted(error, environ))
+
+
+def as_json(told: KeyhookError) -> Response:
+    response = Response(json.dumps(told.body(), ensure_ascii=False), told.status, mimetype="application/json")
+    response.headers.update(told.headers)
+    return response
+
+
+def noted(error: Exception, environ: "WSGIEnvironment") -> KeyhookError:
+    """The error as a KeyhookError, with its reason in the log."""
     told = translate(error)
     told.note(request_info(environ))
     if isinstance(told, DatabaseUnavailable):
         log.error("database unavailable: %s", told.reason)
-    response = Response(json.dumps(told.body(), ensure_ascii=False), told.status, mimetype="application/json")
-    response.headers.update(told.headers)
-    return response
+    return told
 
 
 def translate(error: Exception) -> KeyhookError:

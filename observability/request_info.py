@@ -21,6 +21,7 @@ class RequestInfo:
     reason: str | None = None  # why the request was refused; for the log alone
     headers: list[tuple[str, str]] = field(default_factory=list)  # of any answer
     policy: str = API_POLICY  # the Content-Security-Policy of the answer
+    referrer: str = "no-referrer"  # its Referrer-Policy
 
 
 def request_info(environ: "WSGIEnvironment") -> RequestInfo:

@@ -1,5 +1,7 @@
 """A database that cannot be reached: its file is elsewhere, or its server lets nobody in."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -14,6 +16,15 @@ def take_away(place: Flask | Path) -> None:
         _ask_beside(place, "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE datname = '{name}'")
     else:
         _file(place).rename(_aside(place))
+
+
+@contextmanager
+def away(place: Flask | Path) -> Iterator[None]:
+    take_away(place)
+    try:
+        yield
+    finally:
+        bring_back(place)
 
 
 def bring_back(place: Flask | Path) -> None:

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from flask import Response, request
 from marshmallow import Schema
 from marshmallow import ValidationError as SchemaError
+from werkzeug.datastructures import MultiDict
 
 from errors import (
     BadRequest,
@@ -246,6 +247,16 @@ def read_form(schema: Schema) -> dict[str, Any]:
         counts = Counter(name for name, _ in pairs)
         raise InvalidRequest(redact_values({name: ["Given more than once."] for name in given if counts[name] > 1}))
     return _load(schema.load, given, InvalidRequest)
+
+
+def read_fields() -> MultiDict[str, str]:
+    """The members of a form that a browser sends, in which one may stand several times.
+
+    Raises UnsupportedMediaType or PayloadTooLarge.
+    """
+    if request.mimetype or request.content_length:
+        _require_media_type("application/x-www-form-urlencoded")
+    return MultiDict(parse_qsl(read_body().decode("utf-8", "replace"), keep_blank_values=True))
 
 
 def read_body() -> bytes:

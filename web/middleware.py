@@ -22,10 +22,7 @@ from web.request_line import repair
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-HEADERS = [
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-]
+NOSNIFF = ("X-Content-Type-Options", "nosniff")
 MAX_REMEMBERED = 500  # characters of an X-Forwarded-For
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LONG_RUN = re.compile(rf"[0-9A-Za-z]{{{SECRET_LENGTH},}}")
@@ -50,7 +47,7 @@ class Middleware:
             if "Cache-Control" not in [name for name, _ in headers]:
                 headers.append(("Cache-Control", "no-store"))
             headers += info.headers
-            headers += HEADERS
+            headers += NOSNIFF, ("Referrer-Policy", info.referrer)
             headers += ("X-Request-ID", info.id or ""), ("Content-Security-Policy", info.policy)
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
