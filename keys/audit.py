@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 
 from formats.redaction import redact, redact_values
 from formats.times import now
@@ -51,9 +51,9 @@ def record(
         insert(tx, audit_entries, entries)
 
 
-def page(storage: Storage, tenant: str, limit: int, before: int | None) -> Page[Row[Any]]:
-    """The tenant's entries, newest first, with ids below `before`."""
-    mine = select(audit_entries).where(audit_entries.c.tenant == tenant)
+def page(storage: Storage, tenant: str, limit: int, before: int | None, *wanted: ColumnElement[bool]) -> Page[Row[Any]]:
+    """The tenant's entries, or the wanted ones of them, newest first, with ids below `before`."""
+    mine = select(audit_entries).where(audit_entries.c.tenant == tenant, *wanted)
     if before is not None:
         mine = mine.where(audit_entries.c.id < before)
     rows = storage.all(mine.order_by(audit_entries.c.id.desc()).limit(limit + 1))

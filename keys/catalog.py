@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Row, Select, case, func, select
 
 from errors import UnknownApiKeyId
-from keys import family, filters, search
+from keys import audit, family, filters, search
 from keys.family import Family
+from keys.paging import Page
 from keys.sorting import DEFAULT, order
 from models import KeyRow, api_keys, audit_entries
 from storage.database import Storage
@@ -105,10 +106,16 @@ class Catalog:
         """The living offspring of a key, also below deleted keys."""
         return family.family_of(self._storage, self._mine, key_id, most)
 
-    def history(self, key_id: str, most: int) -> Sequence[Row[Any]]:
-        """The newest audit entries of one key, which may be gone."""
-        mine = select(audit_entries).where(audit_entries.c.tenant == self._tenant, audit_entries.c.key_id == key_id)
-        return self._storage.all(mine.order_by(audit_entries.c.id.desc()).limit(most))
+    def names(self, ids: Sequence[str]) -> dict[str, str]:
+        """The names of those of the keys that live, by id."""
+        living = self._mine.with_only_columns(api_keys.c.id, api_keys.c.name).where(api_keys.c.id.in_(set(ids)))
+        return {row.id: row.name for row in self._storage.all(living)} if ids else {}
+
+    def history(self, limit: int, *, key_id: str = "", action: str = "", before: int | None = None) -> Page[Row[Any]]:
+        """Audit entries, newest first: all, or those of one key, which may be gone, or of one action."""
+        wanted = {audit_entries.c.key_id: key_id, audit_entries.c.action: action}
+        given = [column == value for column, value in wanted.items() if value]
+        return audit.page(self._storage, self._tenant, limit, before, *given)
 
     def _contain(self, words: Sequence[str]) -> list[ColumnElement[bool]]:
         return search.contains(words, self._storage.ascii_lower)

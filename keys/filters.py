@@ -37,6 +37,21 @@ def in_grace() -> ColumnElement[bool]:
     return _key.previous_until > _moment(timedelta())
 
 
+def is_soon(ends: str | None) -> bool:
+    """Whether an end comes so soon that a key is `expiring`."""
+    return ends is not None and ends <= _moment(SOON)
+
+
+def is_lately(used: str | None) -> bool:
+    """Whether a last use is so near that a key counts as in use."""
+    return used is not None and used > _moment(-IN_USE)
+
+
+def is_ahead(until: str | None) -> bool:
+    """Whether a moment is still to come."""
+    return until is not None and until > _moment(timedelta())
+
+
 def _expired() -> ColumnElement[bool]:
     return _key.expires_at.is_not(None) & (_key.expires_at <= _moment(timedelta()))
 

@@ -66,12 +66,9 @@ class TenantKeys:
         rows = self._storage.all(self._mine.where(api_keys.c.seq > after).order_by(api_keys.c.seq).limit(limit + 1))
         return paging.page(_typed(rows), limit, lambda row: row.seq)
 
-    def get(self, name: str) -> KeyRow:
-        """Raises UnknownApiKey."""
-        row = self._storage.first(self._mine.where(_is_named(name)))
-        if row is None:
-            raise UnknownApiKey(name)
-        return KeyRow._make(row)
+    def get(self, name: str | None = None, *, key_id: str | None = None) -> KeyRow:
+        """A key by its name or its id. Raises UnknownApiKey."""
+        return _known(_typed(self._storage.all(self._one(name, key_id))), name, key_id)[0]
 
     def create(self, new: NewKey, owner: str | None = None) -> Minted:
         """Mints a key for the owner, by default the owner of the acting credential.
@@ -105,17 +102,19 @@ class TenantKeys:
             )
         return Minted(secret.text(key_id), key_id, new.name)
 
-    def update(self, name: str, changes: KeyChanges, if_rev: str | None = None) -> KeyRow:
-        """Changes a key and returns the changed row.
+    def update(
+        self, name: str | None, changes: KeyChanges, if_rev: str | None = None, *, key_id: str | None = None
+    ) -> KeyRow:
+        """Changes a key, given by its name or its id, and returns the changed row.
 
         No key can enable a key that a person disabled. Raises UnknownApiKey, DuplicateName, InsufficientPermissions,
         ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed, and KeyChanged for another `if_rev`.
         """
         values = changes.columns()
         if not values:
-            return self.get(name)
+            return self.get(name, key_id=key_id)
         with self._change() as (tx, limits):
-            before = self._find(tx, name)
+            before = self._find(tx, name, key_id)
             require_unchanged(if_rev, rev(before))
             if changes.disabled is not UNSET:
                 values["disabled_by"] = self._disabled_by(before, disabled=changes.disabled)
@@ -135,15 +134,18 @@ class TenantKeys:
                 self._record(tx, "key.updated", [Subject(after.id, after.name)], details)
         return after
 
-    def rotate(self, name: str, grace_seconds: int = 0, if_rev: str | None = None) -> Minted:
-        """Gives a key a new secret. The old one works for `grace_seconds` more; an earlier grace ends.
+    def rotate(
+        self, name: str | None, grace_seconds: int = 0, if_rev: str | None = None, *, key_id: str | None = None
+    ) -> Minted:
+        """Gives a key, by its name or its id, a new secret. The old one works for `grace_seconds` more; an earlier
+        grace ends.
 
         Raises UnknownApiKey, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed, and KeyChanged for
         another `if_rev`.
         """
         secret = self._verifier.new_secret()
         with self._change() as (tx, limits):
-            row = self._find(tx, name)
+            row = self._find(tx, name, key_id)
             require_unchanged(if_rev, rev(row))
             if limits:
                 _require_row_within(limits, row)
@@ -246,7 +248,7 @@ class TenantKeys:
         return Limits(frozenset(row.scopes.split()), verification.ends_at(row, self._principal.secret_hash))
 
     def _doomed(self, name: str | None, key_id: str | None, cascade: bool) -> Select[Any]:
-        itself = self._mine.where(_is_named(name or "") if key_id is None else api_keys.c.id == key_id)
+        itself = self._one(name, key_id)
         if not cascade:
             return itself
         roots = key_ids(key_id) if key_id is not None else itself.with_only_columns(api_keys.c.id)
@@ -268,12 +270,12 @@ class TenantKeys:
         stays = row.disabled and (kind == "api_key" or is_contained(row))
         return row.disabled_by if stays else kind
 
-    def _find(self, tx: Connection, name: str) -> KeyRow:
+    def _one(self, name: str | None, key_id: str | None) -> Select[Any]:
+        return self._mine.where(_is_named(name or "") if key_id is None else api_keys.c.id == key_id)
+
+    def _find(self, tx: Connection, name: str | None, key_id: str | None) -> KeyRow:
         """The row, locked until the transaction ends. Raises UnknownApiKey."""
-        row = tx.execute(self._mine.where(_is_named(name)).with_for_update()).first()
-        if row is None:
-            raise UnknownApiKey(name)
-        return KeyRow._make(row)
+        return _known(_typed(tx.execute(self._one(name, key_id).with_for_update()).all()), name, key_id)[0]
 
     def _record(self, tx: Connection, action: str, subjects: Iterable[Subject], details: Details | None) -> None:
         audit.record(tx, self._principal, self._origin, action, subjects, details)

@@ -253,7 +253,7 @@ def test_a_family_stays_within_its_tenant(app: Flask, mint: Mint, token: Callabl
     key_id = next(row.id for row in theirs.find(Query()).rows if row.name == "root")
     assert len(theirs.family(key_id).ids) == 1
     assert ours.family(key_id) == ([], [])
-    assert ours.history(key_id, 10) == []
+    assert ours.history(10, key_id=key_id).rows == []
 
 
 def test_the_history_of_a_key_outlives_it(catalog: Catalog, mint: Mint, call: Call) -> None:
@@ -262,9 +262,9 @@ def test_the_history_of_a_key_outlives_it(catalog: Catalog, mint: Mint, call: Ca
     key_id = next(row.id for row in catalog.find(Query()).rows if row.name == "laptop")
     assert call("POST", "/v0/api_keys/laptop/rotate", json={}).status_code < 300
     assert call("DELETE", "/v0/api_keys/laptop").status_code < 300
-    actions = [entry.action for entry in catalog.history(key_id, 10)]
+    actions = [entry.action for entry in catalog.history(10, key_id=key_id).rows]
     assert actions == ["key.deleted", "key.rotated", "key.created"]
-    assert len(catalog.history(key_id, 2)) == 2
+    assert len(catalog.history(2, key_id=key_id).rows) == 2
 
 
 def test_an_order_knows_its_own_cursors_alone(app: Flask, catalog: Catalog) -> None:
