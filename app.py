@@ -7,6 +7,7 @@ from flask import Flask
 
 import auth
 import cli
+import console
 import errors
 from api import audit, docs, forward_auth, gate, health, introspection, keys, openapi
 from cli import first_key
@@ -40,6 +41,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         part.install(app)
     for blueprint in (keys.bp, forward_auth.bp, introspection.bp, audit.bp, health.bp, openapi.bp, docs.bp):
         app.register_blueprint(blueprint)
+    if chosen.console:
+        console.install(app)
     app.before_request(auth.require_stated_access)
     app.wsgi_app = Middleware(gate.Gate(app), chosen.trusted_proxies)  # type: ignore[method-assign]
     if chosen.postgresql:

@@ -4,18 +4,28 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
 from flask import Flask
 from sqlalchemy import select
 
+from cli.link import SESSION, link
+from cli.options import login_name
+from errors import DatabaseUnavailable
 from models import api_keys
 from runtime.settings import ROWS, environment
 from runtime.state import service
 
 HEAD = """
-There are no keys yet. To make the first one, in another terminal{secret}:
+There are no keys yet. To make the first one,"""
+IN_A_BROWSER = """ open this link, which works once, for ten minutes:
+
+  {link}
+
+or,"""
+IN_A_TERMINAL = """ in another terminal{secret}:
 """
 OVER_HTTP = """
   TOKEN=$({flask} token)
@@ -43,13 +53,23 @@ def print_first_steps(app: Flask, address: str = "") -> None:
     with app.app_context():
         if service().storage.first(select(api_keys.c.seq).limit(1)) is not None:
             return
-    text = HEAD + (OVER_HTTP if address else "") + WITHOUT_THE_SERVER
+        opened = _link(address) if address else ""
+    by_browser, by_http = IN_A_BROWSER if opened else "", OVER_HTTP if address else ""
+    text = HEAD + by_browser + IN_A_TERMINAL + by_http + WITHOUT_THE_SERVER
     hidden = [name for name, value in _settings_for_commands() if ROWS[name].is_secret(value)]
     secret = f" (with the same {' and '.join(hidden)})" if hidden else ""
-    click.echo(text.format(flask=_flask_command(), address=address, secret=secret), err=True)
+    click.echo(text.format(link=opened, flask=_flask_command(), address=address, secret=secret), err=True)
 
 
-def reachable(host: str, port: int) -> str:
+def _link(address: str) -> str:
+    """A link for the person at the terminal; empty without a console, or while the database takes no writes."""
+    with suppress(DatabaseUnavailable):
+        if service().settings.console:
+            return link(f"http://{address}", login_name(), "admin", "default", SESSION)
+    return ""
+
+
+def reachable(host: str, port: int | str) -> str:
     """The address at which a client reaches a server that listens there."""
     host = f"[{host}]" if ":" in host else host
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  (nobody can call the wildcard)

@@ -84,6 +84,12 @@ def switch(name: str, value: str) -> bool:
     return value == "1"
 
 
+def on_or_off(name: str, value: str) -> bool:
+    if value not in ("on", "off"):
+        raise refuse(name, "must be on or off")
+    return value == "on"
+
+
 def whole_number(least: int, most: int) -> Parser[int]:
     """A parser that takes at most four digits."""
 

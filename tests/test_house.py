@@ -13,7 +13,7 @@ from tests.machine import ROOT
 FLOORS = [
     ["app"],
     ["cli"],
-    ["api", "serving"],
+    ["api", "console", "serving"],
     ["auth", "schemas"],
     ["runtime", "web"],
     ["keys"],

@@ -326,6 +326,11 @@ def test_the_terminal_says_how_to_make_the_first_key_until_there_is_one(serve: C
     said = first.log.read_text()
     assert "There are no keys yet" in said
     assert f"http://127.0.0.1:{first.port}/v0/api_keys" in said
+    [code] = re.findall(rf"^  http://127.0.0.1:{first.port}/console/sign-in#(khc_\w+)$", said, re.MULTILINE)
+    signed_in = first.call(
+        "POST", "/console/sign-in", data={"token": code}, by=None, allow_redirects=False, headers={"Origin": first.url}
+    )
+    assert (signed_in.status_code, signed_in.headers["Location"]) == (303, "/console/keys")
     first.stop()
     serve().mint("laptop")
     said = first.log.read_text()

@@ -1,0 +1,47 @@
+"""Errors as pages, whose words are in `problem.html`. A fault of ours stays JSON, which says nothing but the id."""
+
+from flask import Response, request
+
+from console.pages import bp, render
+from errors import (
+    DatabaseUnavailable,
+    ForeignPage,
+    InsufficientPermissions,
+    InternalServerError,
+    KeyChanged,
+    KeyhookError,
+    NotFound,
+    SessionEnded,
+    UnknownApiKey,
+    as_json,
+    noted,
+)
+from observability.request_info import API_POLICY, request_info
+
+KINDS: dict[type[KeyhookError], str] = {
+    DatabaseUnavailable: "database",
+    ForeignPage: "foreign",
+    InsufficientPermissions: "role",
+    KeyChanged: "changed",
+    NotFound: "nothing",
+    UnknownApiKey: "gone",
+}
+
+
+@bp.errorhandler(Exception)
+def problem(error: Exception) -> Response:
+    told = noted(error, request.environ)
+    if isinstance(told, InternalServerError):
+        request_info(request.environ).policy = API_POLICY
+        return as_json(told)
+    response = _page(told)
+    response.headers.update(told.headers)
+    return response
+
+
+def _page(told: KeyhookError) -> Response:
+    if isinstance(told, SessionEnded):
+        return render("sign_in", told.status, next="", error="", ended=True)
+    kind = next((kind for error, kind in KINDS.items() if isinstance(told, error)), "other")
+    key_id = (request.view_args or {}).get("key_id")
+    return render("problem", told.status, kind=kind, told=told, key_id=key_id)
