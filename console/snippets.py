@@ -20,7 +20,7 @@ def snippets(address: str, tenant: str, scopes: Sequence[str], key: str = "kh_â€
         Snippet(
             "curl",
             "curl",
-            "Takes the key from the environment, so that it does not end up in the shellâ€™s history.",
+            "Takes the key from the environment, so that it does not end up in the history of the shell.",
             f'curl -H "X-API-Key: $KEYHOOK_KEY" \\\n     "{address}/v0/auth?{query}"',
         ),
     ]

@@ -32,7 +32,7 @@ def test_s1_a_link_alone_is_on_stdout_and_signs_in_once(
     ("given", "environment", "start"),
     [
         (["--url", "https://keys.example.com/"], {}, "https://keys.example.com/console/sign-in#"),
-        ([], {"FLASK_RUN_HOST": "0.0.0.0", "FLASK_RUN_PORT": "8080"}, "http://127.0.0.1:8080/console/sign-in#"),
+        ([], {"FLASK_RUN_HOST": "0.0.0.0", "FLASK_RUN_PORT": "8080"}, "http://127.0.0.1:8080/console/sign-in#"),  # noqa: S104
         ([], {"FLASK_RUN_HOST": "::1"}, "http://[::1]:5000/console/sign-in#"),
     ],
 )
