@@ -33,7 +33,7 @@ NAMES = {
 }
 db = SQLAlchemy(metadata=MetaData(naming_convention=NAMES))
 
-SCHEMA = "0004"  # the newest migration; a test holds it to migrations/versions
+SCHEMA = "0005"  # the newest migration; a test holds it to migrations/versions
 
 # A number that a database gives out in order. In SQLite only an INTEGER counts up by itself; it has 64 bits too.
 Number = BigInteger().with_variant(Integer(), "sqlite")
@@ -103,6 +103,14 @@ audit_entries = db.Table(
     Index("ix_audit_entries_tenant_id", "tenant", "id"),
     Index("ix_audit_entries_key_id_id", "key_id", "id"),  # the history of one key
     sqlite_autoincrement=True,
+)
+
+# How often each key was used, day by day. A row goes with its key.
+uses = db.Table(
+    "uses",
+    Column("key_id", String(36), primary_key=True),
+    Column("through", String(10), nullable=False),  # the day (UTC) of the last number, as 2026-11-26
+    Column("counts", Text, nullable=False),  # a number a day, separated by spaces
 )
 
 # The sessions of people in the console, and the links that open one.

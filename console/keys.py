@@ -46,6 +46,7 @@ def keys() -> AnyResponse:
     shown: dict[str, Any] = {"found": found, "counts": counts, "asked": asked, "phrase": phrase, "filters": FILTERS}
     if not found.rows:
         shown["all"] = catalog().counts()
+    shown["uses"] = catalog().uses([row.id for row in found.rows])
     attention = catalog().attention()
     deleted = _just_deleted(request.args.get("deleted", ""))
     new = for_a_new_key() if g.principal.role != "read" else {}
@@ -59,6 +60,7 @@ def show(key_id: UUID) -> Response:
     return render(
         "key",
         **rotation(row),
+        uses=catalog().uses([row.id])[row.id],
         history=history_of(row.id) if g.principal.role == "admin" else [],
         family=catalog().family(row.id),
         names=catalog().names([row.created_by_key] if row.created_by_key else []),

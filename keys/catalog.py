@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Row, Select, case, func, select
 
 from errors import UnknownApiKeyId
-from keys import audit, family, filters, search
+from keys import audit, family, filters, search, uses
 from keys.family import Family
 from keys.paging import Page
 from keys.sorting import DEFAULT, order
@@ -20,6 +20,7 @@ from storage.database import Storage
 
 COUNTED = 10_000  # keys that are counted at most; they are the newest
 SCOPES_FROM = 200  # keys whose scopes are offered for new ones; they are the newest
+USES = 30  # days whose uses are shown
 FAMILY = 200  # keys of a family that are shown at most
 
 
@@ -105,6 +106,10 @@ class Catalog:
     def family(self, key_id: str, most: int = FAMILY) -> Family:
         """The living offspring of a key, also below deleted keys."""
         return family.family_of(self._storage, self._mine, key_id, most)
+
+    def uses(self, key_ids: Sequence[str], days: int = USES) -> dict[str, list[int]]:
+        """How often each of these keys was used, a number a day, the last one for today."""
+        return uses.by_day(self._storage, self._mine, key_ids, days)
 
     def names(self, ids: Sequence[str]) -> dict[str, str]:
         """The names of those of the keys that live, by id."""

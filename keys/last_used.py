@@ -1,10 +1,10 @@
-"""The last use of a key: right to a minute, with at most one write a key a minute."""
+"""The uses of keys: the last one of each, right to a minute, and how many there were each day."""
 
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from sqlalchemy import bindparam, or_, update
@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, or_, update
 from errors import DatabaseUnavailable
 from formats.times import now, timestamp
 from keys.bounded_cache import BoundedCache
+from keys.uses import Tally, add
 from models import CheckedKey, api_keys
 from storage.database import BestEffortWriter
 
@@ -34,7 +35,7 @@ _NOTE_USE = (
 
 
 class LastUse:
-    """Keeps `last_used_at` and `last_used_ip` right to a minute, with at most one write a key a minute.
+    """Keeps `last_used_at` and `last_used_ip` right to a minute, with at most one write a key a minute, and counts.
 
     A use that cannot be written (the lock is taken, the disk is full) waits for a later request and fails none.
     """
@@ -42,6 +43,7 @@ class LastUse:
     def __init__(self, writer: BestEffortWriter) -> None:
         self._writer = writer
         self._pending: dict[str, dict[str, Any]] = {}
+        self._tally = Tally()
         # The moments (time.monotonic) at which a time in the future was corrected.
         self._corrected: BoundedCache[float] = BoundedCache(USE_PENDING)
         self._busy = threading.Lock()
@@ -52,32 +54,45 @@ class LastUse:
         if _is_due(row.last_used_at) and len(self._pending) < USE_PENDING and self._may_write(row):
             due = _at(time.time() - USE_INTERVAL)
             self._pending[row.id] = {"key_id": row.id, "due": due, "at": now(), "ip": address()}
-        if self._pending:
+        if self._tally.note(row.id) or self._pending:
             self.flush()
 
     def flush(self) -> None:
-        """Tries to write pending uses, without waiting."""
-        if not self._pending or time.monotonic() < self._retry_at or not self._busy.acquire(blocking=False):
+        """Tries to write pending uses, without waiting: the last ones at once, the numbers once a minute."""
+        if not (self._pending or self._tally.is_waiting()) or not self._busy.acquire(blocking=False):
             return
         try:
+            self._tally.count()
+            if time.monotonic() >= self._retry_at:
+                self._write_last()
+                self._write_numbers()
+        except DatabaseUnavailable:
+            self._retry_at = time.monotonic() + USE_RETRY
+        finally:
+            self._busy.release()
+
+    def _write_last(self) -> None:
+        if self._pending:
             uses = list(self._pending.items())
             ahead = _at(time.time() + USE_INTERVAL)  # from now: another process may have written a later use since
             self._writer.execute(_NOTE_USE, [{**use, "ahead": ahead} for _, use in uses])
             for key_id, use in uses:
                 if self._pending.get(key_id) is use:
                     del self._pending[key_id]
-        except DatabaseUnavailable:
-            self._retry_at = time.monotonic() + USE_RETRY
-        finally:
-            self._busy.release()
+
+    def _write_numbers(self) -> None:
+        if self._tally.is_due():
+            for batch in self._tally.batches():
+                self._writer.transact(partial(add, counts=batch))
 
     def settle(self) -> None:
         """Writes pending uses at the end: retries for a moment if another process holds the lock."""
         end = time.monotonic() + USE_AT_END
-        while self._pending and time.monotonic() < end:
+        self._tally.hurry()
+        while (self._pending or self._tally) and time.monotonic() < end:
             self._retry_at = 0.0
             self.flush()
-            if self._pending:
+            if self._pending or self._tally:
                 time.sleep(0.02)
 
     def close(self) -> None:

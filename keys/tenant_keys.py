@@ -24,7 +24,7 @@ from errors import (
 )
 from formats.times import now, timestamp
 from identity.principal import Principal, RequestOrigin
-from keys import audit, paging, verification
+from keys import audit, paging, uses, verification
 from keys.audit import Details, Subject
 from keys.key_fields import UNSET, KeyChanges, NewKey, shown
 from keys.limits import Limits
@@ -182,9 +182,11 @@ class TenantKeys:
             if cascade:
                 below = select(family(key_ids(root)).c.id)
                 tx.execute(delete(api_keys).where(api_keys.c.id.in_(below)))  # they have the tenant of the root
+                uses.forget(tx, below)
                 tx.execute(delete(lineage).where(lineage.c.key_id.in_(below), lineage.c.key_id != root))
             else:
                 tx.execute(delete(api_keys).where(api_keys.c.id == root))
+                uses.forget(tx, [root])
             forget(tx, root)
             offspring = [Subject(row.id, row.name) for row in rows if row.id != root]
             self._record(tx, "key.deleted", offspring, {"cascade_of": root})
@@ -204,7 +206,9 @@ class TenantKeys:
             for start in range(0, len(ids), BATCH):
                 batch = ids[start : start + BATCH]
                 ended = delete(api_keys).where(api_keys.c.id.in_(batch), api_keys.c.expires_at <= before)
-                names.update((row.id, row.name) for row in tx.execute(ended.returning(api_keys.c.id, api_keys.c.name)))
+                gone = {row.id: row.name for row in tx.execute(ended.returning(api_keys.c.id, api_keys.c.name))}
+                names.update(gone)
+                uses.forget(tx, list(gone))
                 forget_all(tx, batch)
             pruned = [Subject(key_id, names[key_id]) for key_id in ids if key_id in names]
             self._record(tx, "key.deleted", pruned, None)

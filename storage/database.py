@@ -30,6 +30,10 @@ class BestEffortWriter(ABC):
         """Runs the statement for each row. Raises DatabaseUnavailable, at once if another holds a lock."""
 
     @abstractmethod
+    def transact(self, change: Callable[[Connection], object]) -> None:
+        """Makes a change of several statements in one transaction. Raises DatabaseUnavailable in the same way."""
+
+    @abstractmethod
     def close(self) -> None: ...
 
 

@@ -16,7 +16,8 @@ connection.execute("BEGIN IMMEDIATE")
 POSTGRESQL = """
 import psycopg, sys
 connection = psycopg.connect(sys.argv[1])
-connection.execute("LOCK TABLE api_keys, lineage, audit_entries, service_facts IN SHARE ROW EXCLUSIVE MODE")
+tables = "api_keys, lineage, audit_entries, service_facts, sessions, uses"
+connection.execute(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
 """
 HOLD = """
 print("held", flush=True)

@@ -1,9 +1,11 @@
 """Writes that may be lost."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Executable, create_engine, event, text
+from sqlalchemy import Connection, Executable, create_engine, event, text
 
 from storage.database import BestEffortWriter
 from storage.patience import waiting
@@ -27,13 +29,19 @@ class PostgresBestEffortWriter(BestEffortWriter):
     def execute(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
         """In order of their keys, so that two processes that write the same rows do not wait for each other."""
         ordered = sorted(rows, key=lambda row: str(row["key_id"]))
-        with waiting() as deadline, translated(self._address):
-            for start in range(0, len(ordered), BATCH):
-                with check_out(self._engine, deadline) as connection:
-                    driver(connection).deadline = min(deadline, time.monotonic() + PATIENCE)
-                    connection.execute(_BEGIN)
-                    connection.execute(statement, ordered[start : start + BATCH])
-                    connection.commit()
+        for start in range(0, len(ordered), BATCH):
+            self.transact(partial(_run, statement, ordered[start : start + BATCH]))
+
+    def transact(self, change: Callable[[Connection], object]) -> None:
+        with waiting() as deadline, translated(self._address), check_out(self._engine, deadline) as connection:
+            driver(connection).deadline = min(deadline, time.monotonic() + PATIENCE)
+            connection.execute(_BEGIN)
+            change(connection)
+            connection.commit()
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _run(statement: Executable, rows: list[dict[str, Any]], connection: Connection) -> None:
+    connection.execute(statement, rows)

@@ -20,6 +20,9 @@ class SqliteBestEffortWriter(BestEffortWriter):
 
     def execute(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
         """Runs the statement for each row, in one transaction."""
+        self.transact(lambda connection: connection.execute(statement, rows))
+
+    def transact(self, change: Callable[[Connection], object]) -> None:
         self._check_writable()
         with ErrorTranslation():
             connection = self._connection or self._open()
@@ -27,7 +30,7 @@ class SqliteBestEffortWriter(BestEffortWriter):
             try:
                 execute_raw(connection, "BEGIN IMMEDIATE")
                 count_change(dbapi_connection(connection))
-                connection.execute(statement, rows)
+                change(connection)
                 execute_raw(connection, "COMMIT")
             except BaseException:
                 connection.close()

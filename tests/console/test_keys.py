@@ -477,3 +477,24 @@ def test_f1_without_a_database_a_page_says_so_and_all_is_well_afterwards(
             assert page.faults() == []
         assert nobody.get("/console/sign-in").status == alice.get("/console/sign-in").status == 200
     assert alice.get("/console/keys").status == 200
+
+
+def test_k12_uses_are_shown_in_the_list_and_on_the_page_of_the_key(
+    alice: Visitor, mint: Mint, call: Call, app: Flask
+) -> None:
+    key = mint("laptop")
+    mint("other")
+    page = address(call, "laptop")
+    assert "Not used yet." in alice.get(page).words
+    for _ in range(12):
+        works(call, key)
+    assert "just now" in alice.get("/console/keys").words
+    app.extensions["keyhook"].keys.last_use.settle()
+    pictures = [svg.attributes["aria-label"] for svg in alice.get("/console/keys").all("svg", role="img")]
+    assert pictures == ["0 uses in 30 days", "12 uses in 30 days"]
+    shown = alice.get(page)
+    assert "Uses in 30 days 12" in shown.words
+    assert "From 127.0.0.1" in shown.words
+    assert len(shown.all("rect")) == 30 + 2  # beside two of the icons
+    assert f"{datetime.now(UTC):%d %b}: 12" in shown.words
+    assert shown.faults() == []

@@ -43,7 +43,7 @@ def test_a6_every_page_is_whole_and_everything_on_it_has_a_name(
     pages["refused"] = alice.post("/console/sign-in", token="x")
     assert {path: page.faults() for path, page in pages.items() if page.faults()} == {}
     titles = [
-        page.one("title").text
+        page.all("title")[0].text
         for path, page in pages.items()
         if path not in ("/console/keys?q=nothing", "/console/nothing")
     ]

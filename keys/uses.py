@@ -1,0 +1,130 @@
+"""How often keys are used, by day: counted in memory, and added now and then to one row a key.
+
+A check only appends to a queue, which is safe without a lock. A crash loses the uses of a minute at most, and an
+orderly end none.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
+
+from models import api_keys, uses
+from storage.database import Storage
+
+KEPT = 90  # days
+WRITTEN_EVERY = 60  # seconds
+QUEUED = 1000  # uses that wait to be counted
+COUNTED = 10_000  # keys that wait to be written: while they cannot be, the uses of further keys are lost
+BATCH = 500  # keys in one transaction
+
+Days = Counter[str]  # uses by day, as 2026-11-26
+Counts = dict[str, Days]  # by the id of the key
+
+_VALUES: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("key_id", "through", "counts")}
+_ADD = insert(uses).values(_VALUES)
+_CHANGE = update(uses).where(uses.c.key_id == bindparam("new_key_id")).values(_VALUES)
+
+
+class Tally:
+    """The uses that are not written yet. Anybody notes; one thread at a time does the rest."""
+
+    def __init__(self) -> None:
+        self._queue: deque[str] = deque()
+        self._counts: Counts = {}
+        self._due_at = time.monotonic() + WRITTEN_EVERY
+
+    def __bool__(self) -> bool:
+        return bool(self._queue or self._counts)
+
+    def note(self, key_id: str) -> bool:
+        """Notes a use; returns whether the queue has become long, so that it should be counted."""
+        self._queue.append(key_id)
+        return len(self._queue) >= QUEUED
+
+    def is_waiting(self) -> bool:
+        """Whether there is something to do: a long queue, or counts to be written."""
+        return len(self._queue) >= QUEUED or self.is_due()
+
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._due_at and bool(self)
+
+    def hurry(self) -> None:
+        """Makes due what there is, at the end."""
+        self._due_at = 0.0
+
+    def count(self) -> None:
+        """Counts the queue under the day of today."""
+        day = today().isoformat()
+        for key_id in [self._queue.popleft() for _ in range(len(self._queue))]:
+            if key_id in self._counts or len(self._counts) < COUNTED:
+                self._counts.setdefault(key_id, Counter())[day] += 1
+
+    def batches(self) -> Iterable[Counts]:
+        """What is to be written, in parts. Each is taken off when the next one is asked for."""
+        while self._counts:
+            batch = dict(list(self._counts.items())[:BATCH])
+            yield batch
+            for key_id in batch:
+                del self._counts[key_id]
+        self._due_at = time.monotonic() + WRITTEN_EVERY
+
+
+def add(tx: Connection, counts: Counts) -> None:
+    """Adds to the rows of those keys that live.
+
+    Their rows in `api_keys` are locked, in order: of two processes the second one reads what the first one wrote, and a
+    key that is being deleted leaves no row behind.
+    """
+    wanted = select(api_keys.c.id).where(api_keys.c.id.in_(list(counts))).order_by(api_keys.c.id)
+    living = [row.id for row in tx.execute(wanted.with_for_update(key_share=True))]
+    known = {row.key_id: _read(row.through, row.counts) for row in tx.execute(_of(living))}
+    for statement, ids in ((_CHANGE, known), (_ADD, [key_id for key_id in living if key_id not in known])):
+        rows = [_row(key_id, known.get(key_id, Counter()) + counts[key_id]) for key_id in ids]
+        if rows:
+            tx.execute(statement, rows)
+
+
+def forget(tx: Connection, key_ids: Sequence[str] | Select[tuple[str]]) -> None:
+    """Removes the rows of keys that are deleted, after the keys themselves."""
+    tx.execute(delete(uses).where(uses.c.key_id.in_(key_ids)))
+
+
+def by_day(
+    storage: Storage, mine: Select[tuple[object, ...]], key_ids: Sequence[str], days: int
+) -> dict[str, list[int]]:
+    """A number a day, the last one for today, of each of the keys that `mine` selects too."""
+    chosen = mine.with_only_columns(uses).join(uses, uses.c.key_id == api_keys.c.id).where(api_keys.c.id.in_(key_ids))
+    found = {row.key_id: _read(row.through, row.counts) for row in storage.all(chosen)} if key_ids else {}
+    shown = [(today() - timedelta(days=ago)).isoformat() for ago in reversed(range(days))]
+    return {key_id: [found.get(key_id, Counter())[day] for day in shown] for key_id in key_ids}
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _of(key_ids: list[str]) -> Select[tuple[object, ...]]:
+    return select(uses).where(uses.c.key_id.in_(key_ids))
+
+
+def _row(key_id: str, days: Mapping[str, int]) -> dict[str, str]:
+    """KEPT days up to the last one. A clock that was wrong may have left days to come, which go."""
+    known = [day for day in days if day <= (today() + timedelta(days=1)).isoformat()]
+    last = date.fromisoformat(max(known, default=today().isoformat()))
+    shown = [(last - timedelta(days=ago)).isoformat() for ago in reversed(range(KEPT))]
+    counts = " ".join(str(days.get(day, 0)) for day in shown).removeprefix("0 " * _leading(shown, days))
+    return {"new_key_id": key_id, "new_through": last.isoformat(), "new_counts": counts}
+
+
+def _leading(shown: list[str], days: Mapping[str, int]) -> int:
+    """The number of days before the first use."""
+    return next((number for number, day in enumerate(shown) if days.get(day)), len(shown) - 1)
+
+
+def _read(through: str, counts: str) -> Days:
+    last, numbers = date.fromisoformat(through), counts.split()
+    return Counter({(last - timedelta(days=ago)).isoformat(): int(n) for ago, n in enumerate(reversed(numbers))})
