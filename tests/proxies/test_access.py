@@ -3,26 +3,16 @@
 from collections.abc import Iterator
 
 import pytest
-import requests
 
-from tests.proxies.installed import AND_README, CLIENT, HOST, Front, name_of, proxied, seen
+from tests.proxies.installed import AND_README, CLIENT, HOST, IDENTITY, Front, identity, name_of, proxied, seen
 
 pytestmark = pytest.mark.ecosystem
-
-IDENTITY = ("Remote-User", "Remote-Groups", "Keyhook-Key-Id", "Keyhook-Key-Name", "Keyhook-Role", "Keyhook-Tenant")
 
 
 @pytest.fixture(scope="module", params=AND_README, ids=name_of)
 def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     with proxied(request.param, tmp_path_factory.mktemp("proxy")) as front:
         yield front
-
-
-def identity(response: requests.Response) -> dict[str, str]:
-    """The identity that the application got. A missing header counts as empty, a repeated one fails."""
-    found = {header: seen(response, header) for header in IDENTITY}
-    assert all(len(values) <= 1 for values in found.values()), found
-    return {header: "".join(values) for header, values in found.items()}
 
 
 # What a client may try under a header's name: as it is, and as what CGI, WSGI or PHP would fold into the same variable.
