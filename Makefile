@@ -8,7 +8,7 @@ BIN := .venv/bin
 RUNTIME := .venv/runtime $(if $(filter postgresql:%,$(KEYHOOK_DATABASE_URL)),.venv/postgresql)
 .DEFAULT_GOAL := help
 
-.PHONY: help run serve test quick check lint format bench requirements migration clean
+.PHONY: help run serve test quick check lint format bench pictures requirements migration clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -38,6 +38,9 @@ format: .venv/development
 
 bench: .venv/bench/done  ## the tables of docs/speed.md: about four minutes; ARGS=--servers: the one of servers; ARGS=--postgresql: those of PostgreSQL
 	.venv/bench/bin/python -m bench $(ARGS)
+
+pictures: .venv/development  ## every page of the console as a picture, in pictures/
+	$(BIN)/python -m tests.console.pictures pictures
 
 requirements: .venv/development  ## renew every pin
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt requirements.in

@@ -1,6 +1,5 @@
 """/docs in the real browser, under its own policy: no other host, no error on the console."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,18 +8,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from api import docs
-from tests.machine import missing
+from tests.browser import chromium
 from tests.servers import Server
-
-CHROMIUM = "/usr/bin/chromium"
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @pytest.mark.parametrize(("file", "source"), [(file, source) for file, source in docs.ASSETS.items()])
@@ -78,14 +67,8 @@ class Visit:
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    if not shutil.which(CHROMIUM):
-        missing("Chromium", "apt install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield chromium
-        chromium.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
