@@ -9,21 +9,28 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tests import preforked
 from tests.machine import ROOT
 from tests.servers import FLASK_RUN, SERVE, free_port
 
 CREATE = [sys.executable, "-m", "flask", "keys", "create"]
 TOKEN = [sys.executable, "-m", "flask", "token"]
 BACKUP = [sys.executable, "-m", "flask", "backup"]
+OURS = ("KEYHOOK_", "FLASK_")  # read when a command runs; the rest may matter when Python starts
 LONG = "a-secret-of-32-bytes-for-tests-x"
 
 
 def run(command: list[str], cwd: Path = ROOT, **environment: Any) -> subprocess.CompletedProcess[str]:
     """Runs a command that ends by itself."""
+    words = [word.format(port=free_port()) for word in command]
+    given = {name: str(value) for name, value in environment.items()}
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **given}
+    if words[:3] == preforked.FLASK and cwd == ROOT and all(name.startswith(OURS) for name in given):
+        return preforked.run(words[3:], variables)
     return subprocess.run(
-        [word.format(port=free_port()) for word in command],
+        words,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **{name: str(value) for name, value in environment.items()}},
+        env=variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
