@@ -36,7 +36,7 @@ format: .venv/development
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/bench/done  ## the tables of docs/speed.md: about four minutes; ARGS=--servers: the one of servers; ARGS=--postgresql: those of PostgreSQL
+bench: .venv/bench/done  ## the tables of docs/speed.md: about four minutes; ARGS=--servers: the one of servers; ARGS=--postgresql: those of PostgreSQL; ARGS=--pages: those of the console
 	.venv/bench/bin/python -m bench $(ARGS)
 
 pictures: .venv/development  ## every page of the console as a picture, in pictures/

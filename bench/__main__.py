@@ -21,7 +21,7 @@ from pstats import Stats
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from bench import postgresql, servers
+from bench import pages, postgresql, servers
 from bench.bare import CONSTANT, HASH_INSERT, INSERT, ROW, SqliteItems, create_app
 from bench.load import Load, request
 from bench.over_http import ask_in_turn, print_answers
@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="where the time goes, instead of how much it is")
     parser.add_argument("--servers", action="store_true", help="the servers that could run the service, side by side")
     parser.add_argument("--postgresql", action="store_true", help="the service on a PostgreSQL of its own")
+    parser.add_argument("--pages", action="store_true", help="the console, and the checks beside it")
     options = parser.parse_args()
     if options.profile:
         profiles(2000)
@@ -63,6 +64,10 @@ def main() -> None:
         print(f"{machine}, SQLite {sqlite3.sqlite_version}, {how}")
         if options.servers:
             by_server(Path(directory), rounds, cores)
+            return
+        if options.pages:
+            pages.beside_a_reload(Path(directory), 2 * rounds, 0.4 if options.quick else 2.0, cores[0], cores[-1])
+            pages.by_keys(Path(directory), rounds, (1000, 100_000 if options.quick else 1_000_000))
             return
         over_http(Path(directory), 2 * rounds, 0.4 if options.quick else 1.0, cores[0], cores[-1])
         os.sched_setaffinity(0, {cores[0]})

@@ -34,7 +34,14 @@ HOUSE: list[tuple[str, dict[str, Any], float, float | None, float | None, float]
     ("webhook-relay", {"scopes": ["events:write"]}, 0.1, None, 90, 0),
 ]  # fmt: skip
 
-PARENT: tuple[str, dict[str, Any], float, float | None, float | None, float] = ("photos-backup", {}, 87.0, 0.003, 3.2, 48)
+PARENT: tuple[str, dict[str, Any], float, float | None, float | None, float] = (
+    "photos-backup",
+    {},
+    87.0,
+    0.003,
+    3.2,
+    48,
+)
 
 
 def furnish(server: Server) -> dict[str, str]:

@@ -446,8 +446,10 @@ def test_k15_older_entries_follow(alice: Visitor, call: Call, mint: Mint) -> Non
 
 
 def test_f1_while_the_database_takes_no_writes_a_form_keeps_its_values(
-    alice: Visitor, mint: Mint, call: Call, data_dir: Path
+    alice: Visitor, mint: Mint, call: Call, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("storage.sqlite.write_queue.BUSY_TIMEOUT", 0.3)
+    monkeypatch.setattr("storage.patience.PATIENCE", 0.8)
     key, page = mint("laptop"), address(call, "laptop")
     works(call, key)
     forms = {path: alice.get(path).form(path.removesuffix("/new")) for path in (f"{page}/edit", "/console/keys/new")}

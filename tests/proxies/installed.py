@@ -268,7 +268,7 @@ def name_of(proxy: Proxy) -> str:
 
 def tool(name: str) -> str:
     """The path of a program that Debian has under its own name."""
-    found = shutil.which(name)
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
     if found is None:
         missing(name, f"apt install {name}")
     return found
