@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.browser import chromium
-from tests.console.furnished import furnish
+from tests.console.furnished import HOUSE, furnish
 from tests.servers import SERVE, Server, running
 
 
@@ -52,7 +52,7 @@ def main(place: Path) -> None:
     with tempfile.TemporaryDirectory() as directory, chromium() as browser:
         data = Path(directory)
         with running(data / "data", data / "server.log", SERVE) as server:
-            ids = furnish(server)
+            ids = furnish(server, HOUSE)
             for width, height in ((1280, 900), (390, 844)):
                 for scheme in ("light", "dark"):
                     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from tests.browser import chromium
 from tests.commands import run
-from tests.console.furnished import furnish
+from tests.console.furnished import HOSTILE, HOUSE, furnish
 from tests.rows import sql
 from tests.servers import SERVE, Server, running
 
@@ -75,7 +75,7 @@ def browser() -> Iterator[Any]:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     place = tmp_path_factory.mktemp("house")
     with running(place / "data", place / "server.log", SERVE) as server:
-        yield House(server, furnish(server))
+        yield House(server, furnish(server, [*HOUSE, *HOSTILE]))
 
 
 @pytest.fixture
