@@ -184,8 +184,10 @@ def test_k6_two_secrets_work_in_the_grace_and_one_form_rotates_once(alice: Visit
     assert works(call, second.secret())
 
 
-def test_k7_disabling_acts_on_the_next_check(alice: Visitor, mint: Mint, call: Call) -> None:
-    key, page = mint("laptop"), address(call, "laptop")
+def test_k7_disabling_acts_on_the_next_check_in_another_process_too(
+    alice: Visitor, mint: Mint, call: Call, make_app: Callable[..., Flask], data_dir: Path
+) -> None:
+    key, page, elsewhere = mint("laptop"), address(call, "laptop"), make_app(data_dir).test_client()
     for action, good, word in (
         ("disable", False, "Disabled"),
         ("disable", False, "Disabled"),
@@ -194,6 +196,8 @@ def test_k7_disabling_acts_on_the_next_check(alice: Visitor, mint: Mint, call: C
         done = alice.post(f"{page}/{action}")
         assert done.status == 303
         assert works(call, key) is good
+        answer = elsewhere.get("/v0/auth", headers={"X-API-Key": key})
+        assert (answer.status_code == 200) is good
         assert word in alice.get(done.location).words
     assert "Disabled." not in alice.get(f"{page}?done=disabled").words  # a link that says what is not so
 

@@ -120,7 +120,7 @@ def pasted(
 
 
 @pytest.mark.parametrize("header", ["X-API-Key: ", "Authorization: Bearer "])
-def test_a_key_passes_and_the_service_learns_whose_it_is_and_not_the_key(pasted: Pasted, header: str) -> None:
+def test_k14_a_key_passes_and_the_service_learns_whose_it_is_and_not_the_key(pasted: Pasted, header: str) -> None:
     key = pasted.key(pasted.scopes)
     name, _, scheme = header.partition(": ")
     forged = {known.replace("-", sign): "evil" for known in IDENTITY for sign in "-_.~"}
@@ -134,7 +134,7 @@ def test_a_key_passes_and_the_service_learns_whose_it_is_and_not_the_key(pasted:
     assert seen(answer, "Host") == [HOST]
 
 
-def test_nobody_else_passes(pasted: Pasted) -> None:
+def test_k14_nobody_else_passes(pasted: Pasted) -> None:
     assert pasted.front.ask().status_code == 401
     assert pasted.front.ask(key="kh_nonsense").status_code == 401
     assert pasted.front.ask(key=pasted.key(pasted.scopes, tenant="another")).status_code == 403
