@@ -110,9 +110,9 @@ def as_server(words: Sequence[str], directory: Path) -> None:
 
 
 @contextmanager
-def cluster(programs: Path, **settings: str) -> Iterator[Cluster]:
-    """A server with the role and the database `keyhook`."""
-    with directory_of_server() as directory:
+def cluster(programs: Path, place: Path | None = None, **settings: str) -> Iterator[Cluster]:
+    """A server with the role and the database `keyhook`, in a new directory there or among temporary files."""
+    with directory_of_server(place) as directory:
         made = Cluster(directory, free_port(), programs)
         words = ["-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--no-sync"]
         as_server([str(made.programs / "initdb"), "-D", str(directory / "data"), *words], directory)
@@ -128,8 +128,8 @@ def cluster(programs: Path, **settings: str) -> Iterator[Cluster]:
 
 
 @contextmanager
-def directory_of_server() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="keyhook-pg-", ignore_cleanup_errors=True) as place:
+def directory_of_server(place: Path | None = None) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="keyhook-pg-", dir=place, ignore_cleanup_errors=True) as made:
         if os.geteuid() == 0:
-            shutil.chown(place, "nobody")
-        yield Path(place)
+            shutil.chown(made, "nobody")
+        yield Path(made)

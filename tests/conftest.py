@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -16,7 +15,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from app import create_app
 from identity.tokens import make_token
 from tests.commands import LONG
-from tests.postgresql import DATABASES, Cluster, cluster
+from tests.postgresql import DATABASES, Cluster, cluster, new_database
 from tests.servers import Server, start_server
 from tests.statements import PREFIX, Statements, logged, traced
 
@@ -74,19 +73,15 @@ def databases(request: pytest.FixtureRequest) -> Iterator[DatabaseOf]:
         yield lambda data_dir: {}
         return
     server: Cluster = request.getfixturevalue("server_of_postgresql")
-    made: list[Path] = []
+    with ExitStack() as stack:
 
-    def find(data_dir: Path) -> dict[str, str]:
-        if data_dir not in DATABASES:
-            name = f"test_{uuid.uuid4().hex}"
-            server.sql(f"CREATE DATABASE {name} TEMPLATE keyhook OWNER keyhook")
-            DATABASES[data_dir] = server.url(name)
-            made.append(data_dir)
-        return {"KEYHOOK_DATABASE_URL": DATABASES[data_dir], "KEYHOOK_SECRET_KEY": LONG}
+        def find(data_dir: Path) -> dict[str, str]:
+            if data_dir not in DATABASES:
+                DATABASES[data_dir] = server.url(stack.enter_context(new_database(server)))
+                stack.callback(DATABASES.pop, data_dir)
+            return {"KEYHOOK_DATABASE_URL": DATABASES[data_dir], "KEYHOOK_SECRET_KEY": LONG}
 
-    yield find
-    for data_dir in made:
-        server.sql(f"DROP DATABASE IF EXISTS {DATABASES.pop(data_dir).rpartition('/')[2]} (FORCE)")
+        yield find
 
 
 @pytest.fixture

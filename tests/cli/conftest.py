@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from flask import Flask
 from models import db
 from tests.commands import LONG, run
 from tests.machine import ROOT
-from tests.postgresql import DATABASES, Cluster
+from tests.postgresql import DATABASES, Cluster, new_database
 from tests.rows import sql
 
 COPY = [sys.executable, "-m", "flask", "copy-database"]
@@ -47,12 +46,11 @@ class Target:
 
 @pytest.fixture
 def target(server_of_postgresql: Cluster, tmp_path: Path) -> Iterator[Target]:
-    made = Target(server_of_postgresql, f"copy_{uuid.uuid4().hex}", tmp_path / "copy")
-    made.server.sql(f"CREATE DATABASE {made.name} OWNER keyhook")
-    DATABASES[made.place] = made.url
-    yield made
-    DATABASES.pop(made.place, None)
-    made.server.sql(f"DROP DATABASE IF EXISTS {made.name} (FORCE)")
+    with new_database(server_of_postgresql, "template1") as name:
+        made = Target(server_of_postgresql, name, tmp_path / "copy")
+        DATABASES[made.place] = made.url
+        yield made
+        DATABASES.pop(made.place, None)
 
 
 @pytest.fixture

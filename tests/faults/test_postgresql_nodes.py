@@ -13,7 +13,7 @@ import pytest
 from formats.times import timestamp
 from tests.answers import DUPLICATE
 from tests.faults.postgresql_nodes import nodes_on, until
-from tests.postgresql import Cluster
+from tests.postgresql import Cluster, new_database
 from tests.servers import Server
 
 pytestmark = [pytest.mark.faults, pytest.mark.processes]
@@ -25,11 +25,12 @@ RACERS = 64
 
 @pytest.fixture(scope="module")
 def nodes(server_of_postgresql: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
-    name = "two_nodes"
-    server_of_postgresql.sql(f"CREATE DATABASE {name} TEMPLATE keyhook OWNER keyhook")
-    with nodes_on(server_of_postgresql.url(name), tmp_path_factory.mktemp(name), "one", "other") as started:
+    place = tmp_path_factory.mktemp("two-nodes")
+    with (
+        new_database(server_of_postgresql) as name,
+        nodes_on(server_of_postgresql.url(name), place, "one", "other") as started,
+    ):
         yield started
-    server_of_postgresql.sql(f"DROP DATABASE {name} (FORCE)")
 
 
 def disable(node: Server, name: str) -> int:

@@ -7,7 +7,6 @@ import socket
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -30,7 +29,7 @@ from storage.postgresql.address import read_address
 from storage.postgresql.database import PostgresStorage, reader_options
 from storage.postgresql.writer_slots import WRITERS
 from tests.commands import LONG, TOKEN, assert_refused, run
-from tests.postgresql import PASSWORD, Cluster, bouncing, cluster, standby_of, until
+from tests.postgresql import PASSWORD, Cluster, bouncing, cluster, new_database, standby_of, until
 from tests.servers import free_port
 
 WITHIN = 5.5  # seconds: 5 as promised, and half a one for a busy machine
@@ -45,10 +44,8 @@ def server() -> Iterator[Cluster]:
 @pytest.fixture
 def url(server: Cluster) -> Iterator[str]:
     """That of an empty database."""
-    name = f"test_{uuid.uuid4().hex}"
-    server.sql(f"CREATE DATABASE {name} OWNER keyhook")
-    yield server.url(name)
-    server.sql(f"DROP DATABASE {name} (FORCE)")
+    with new_database(server, "template1") as name:
+        yield server.url(name)
 
 
 @dataclass
