@@ -9,7 +9,7 @@ import auth
 import cli
 import console
 import errors
-from api import audit, docs, forward_auth, gate, health, introspection, keys, openapi
+from api import audit, docs, forward_auth, gate, health, introspection, keys, openapi, revocation
 from cli import first_key
 from models import db
 from observability import logs
@@ -39,7 +39,16 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.extensions[state.SETTINGS] = chosen
     for part in (errors, cli):
         part.install(app)
-    for blueprint in (keys.bp, forward_auth.bp, introspection.bp, audit.bp, health.bp, openapi.bp, docs.bp):
+    for blueprint in (
+        keys.bp,
+        forward_auth.bp,
+        introspection.bp,
+        revocation.bp,
+        audit.bp,
+        health.bp,
+        openapi.bp,
+        docs.bp,
+    ):
         app.register_blueprint(blueprint)
     if chosen.console:
         console.install(app)

@@ -233,8 +233,11 @@ class Key(Schema):
 class Actor(Schema):
     kind = fields.String(
         required=True,
-        validate=validate.OneOf(["api_key", "jwt", "cli", "console"]),
-        metadata={"description": "A key, a person with a token, the command line, or a person in the console."},
+        validate=validate.OneOf(["api_key", "jwt", "cli", "console", "holder"]),
+        metadata={
+            "description": "A key, a person with a token, the command line, a person in the console, or somebody who "
+            "held the key and revoked it."
+        },
     )
     owner = fields.String(required=True, metadata={"description": "The person; for `cli` the login name."})
     key_id = fields.String(
@@ -248,7 +251,7 @@ class AuditEntry(Schema):
     at = Timestamp(required=True, metadata={"description": "When it was done."})
     action = fields.String(
         required=True,
-        validate=validate.OneOf(["key.created", "key.updated", "key.rotated", "key.deleted"]),
+        validate=validate.OneOf(["key.created", "key.updated", "key.rotated", "key.revoked", "key.deleted"]),
         metadata={"description": "What was done."},
     )
     actor = fields.Function(
@@ -338,6 +341,13 @@ class Identity(Schema):
 class IntrospectionRequest(Schema):
     token = fields.String(
         required=True, validate=validate.Length(min=1), metadata={"description": "The token to look at."}
+    )
+    token_type_hint = fields.String(metadata={"description": "Accepted and not needed."})
+
+
+class RevocationRequest(Schema):
+    token = fields.String(
+        required=True, validate=validate.Length(min=1), metadata={"description": "The key that is to end."}
     )
     token_type_hint = fields.String(metadata={"description": "Accepted and not needed."})
 

@@ -110,7 +110,7 @@ def as_server(words: Sequence[str], directory: Path) -> None:
 
 
 @contextmanager
-def cluster(programs: Path, place: Path | None = None, **settings: str) -> Iterator[Cluster]:
+def cluster(programs: Path, place: Path | None = None, /, **settings: str) -> Iterator[Cluster]:
     """A server with the role and the database `keyhook`, in a new directory there or among temporary files."""
     with directory_of_server(place) as directory:
         made = Cluster(directory, free_port(), programs)

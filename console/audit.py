@@ -17,6 +17,7 @@ ACTIONS = {
     "key.created": "Created",
     "key.updated": "Changed",
     "key.rotated": "Rotated",
+    "key.revoked": "Revoked",
     "key.deleted": "Deleted",
 }
 

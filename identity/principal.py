@@ -21,7 +21,7 @@ class Principal(NamedTuple):
     people. `secret_hash` is the stored hash that the secret of a key matched.
     """
 
-    kind: Literal["api_key", "jwt", "cli", "console"]
+    kind: Literal["api_key", "jwt", "cli", "console", "holder"]
     tenant: str
     owner: str
     role: str

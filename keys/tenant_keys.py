@@ -160,6 +160,20 @@ class TenantKeys:
             self._record(tx, "key.rotated", [Subject(row.id, row.name)], {"grace_seconds": grace_seconds})
         return Minted(secret.text(row.id), row.id, row.name)
 
+    def revoke(self) -> None:
+        """Disables the acting key itself, whose holder asks for it. From then on only a person can enable it.
+
+        Raises AuthenticationFailed if the key has ended meanwhile, or the secret was replaced.
+        """
+        key_id, held = self._principal.key_id, self._principal.secret_hash
+        with self._change() as (tx, _):
+            row = self._find(tx, None, key_id)
+            if status(row) != "active" or held not in verification.valid_hashes(row):
+                raise AuthenticationFailed("the key ended before it was revoked", key_id=key_id)
+            values = {"disabled": True, "disabled_by": self._principal.kind}
+            tx.execute(update(api_keys).where(api_keys.c.id == row.id).values(values))
+            self._record(tx, "key.revoked", [Subject(row.id, row.name)], None)
+
     def delete(
         self,
         name: str | None = None,

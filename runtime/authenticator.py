@@ -52,6 +52,13 @@ class Authenticator:
         self._keys.last_use.note(verified.row, address)
         return self._holder_of_key(verified)
 
+    def holder_of_key(self, text: str) -> Principal:
+        """Whoever holds this key, who may do nothing but end it. Raises AuthenticationFailed."""
+        text = text.strip()
+        if len(text) > MAX_CREDENTIAL:
+            raise AuthenticationFailed("oversized credential")
+        return self._holder_of_key(self._keys.verify(text))._replace(kind="holder")
+
     def _holder_of_token(self, token: str) -> Principal:
         """The holder of a token, which is read once: its claims never change. Its end is checked every time."""
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()

@@ -15,8 +15,23 @@ HERE = Path(__file__).parent
 # What runs on either database. The others break a file of SQLite, or are about what comes before any statement: the
 # reading of credentials, headers, queries and logs.
 ON_BOTH = [
-    *["api/test_create.py", "api/test_gate.py", "api/test_gate_flask.py", "api/test_introspect.py", "cli", "console"],
-    *["keys", "storage", "web/test_bodies.py", "test_embedded.py", "test_errors.py", "runtime/test_another_secret.py"],
+    *[
+        "api/test_create.py",
+        "api/test_gate.py",
+        "api/test_gate_flask.py",
+        "api/test_introspect.py",
+        "api/test_revoke.py",
+    ],
+    *[
+        "cli",
+        "console",
+        "keys",
+        "storage",
+        "web/test_bodies.py",
+        "test_embedded.py",
+        "test_errors.py",
+        "runtime/test_another_secret.py",
+    ],
     *["runtime/test_sessions.py", "runtime/test_upgrade.py", "serving/test_stopping.py"],
 ]
 ONCE = f"--ignore={HERE / 'storage' / 'test_postgresql.py'}"  # it asks for PostgreSQL by itself

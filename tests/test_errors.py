@@ -210,7 +210,8 @@ def test_every_route_states_its_access(app: Flask) -> None:
     assert stated
     assert set(stated.values()) <= {PUBLIC, "read", "write", "admin"}
     assert {path for path, access in stated.items() if access == PUBLIC} <= {
-        "/healthz", "/v0/auth", "/openapi.json", "/docs", "/docs/<path:file>", "/", "/console", "/console/",
+        "/healthz", "/v0/auth", "/v0/revoke", "/openapi.json", "/docs", "/docs/<path:file>", "/",
+        "/console", "/console/",
         "/console/sign-in", "/console/sign-out", "/console/theme", "/console/static/<file>", "/console/<path:nothing>",
     }  # fmt: skip
 

@@ -152,7 +152,7 @@ def answers(
             extra: dict[str, str] = {}
             if headers:
                 value, extra = value
-            answer = json_answer(dumper.dump(value), status) if dumper else no_content()
+            answer = json_answer(dumper.dump(value), status) if dumper else empty(status)
             answer.headers.update(extra)
             return answer
 
@@ -198,8 +198,8 @@ def json_answer(value: Any, status: int = 200) -> Response:
     return Response(json.dumps(value, ensure_ascii=False), status, content_type="application/json")
 
 
-def no_content() -> Response:
-    answer = Response(status=204)
+def empty(status: int) -> Response:
+    answer = Response(status=status)
     del answer.headers["Content-Type"]
     return answer
 

@@ -27,6 +27,7 @@ from tests.outage import take_away
 from web import contract
 
 METHODS = ("delete", "get", "patch", "post", "put")
+OF_TOKENS = ("introspect", "revoke")  # which take a form with a token
 END = "2099-01-01T00:00:00Z"
 
 
@@ -78,6 +79,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "rotate_api_key": {"json": {}},
     "delete_api_key_by_id": {"query_string": {"id": errors.EXAMPLE_ID}},
     "introspect": {"data": {"token": "x"}},
+    "revoke": {"data": {"token": "kh_" + "0" * 32 + "_" + "0" * 43 + "4b9d58e1"}},
     "list_api_keys": {"query_string": {"limit": "1"}},
     "list_audit_entries": {"query_string": {"limit": "1"}},
 }
@@ -120,13 +122,13 @@ class Scene:
         return self.send(operation, json=[])
 
     def validation_error(self, operation: Operation) -> Any:
-        if operation.id == "introspect":
+        if operation.id in OF_TOKENS:
             return self.send(operation, data={"token_type_hint": "x"})
         needed = {"id": errors.EXAMPLE_ID} if operation.id == "delete_api_key_by_id" else {}
         return self.send(operation, query_string={"expires": END, **needed})
 
     def payload_too_large(self, operation: Operation) -> Any:
-        if operation.id == "introspect":
+        if operation.id in OF_TOKENS:
             return self.send(operation, data={"token": "x" * contract.MAX_BODY})
         return self.send(operation, json={"description": "x" * contract.MAX_BODY})
 
@@ -197,7 +199,7 @@ def test_a_documented_answer_is_the_one_that_is_given(scene: Scene, operation: O
     scene.mint("laptop", scopes=["photos:read"], expires_at=END)
     caller = scene.mint("caller", scopes=["photos:read"], expires_at=END)
     request = GOOD.get(operation.id, {})
-    if operation.id == "introspect":
+    if operation.id in OF_TOKENS:
         request = {"data": {"token": caller}}
     if operation.id == "delete_api_key_by_id":
         request = {"query_string": {"id": scene.call("GET", "/v0/api_keys/laptop").json["id"]}}
