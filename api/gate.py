@@ -41,11 +41,15 @@ class Gate:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _is_extended(self) -> bool:
-        """Whether the program around uses hooks of Flask on requests or answers, which the gate would bypass."""
-        app = self._app
+        """Whether the program around uses hooks of Flask on requests or answers, which the gate would bypass.
+
+        Hooks of other blueprints, such as the console's, are about their own pages.
+        """
+        before, own = self._app.before_request_funcs, forward_auth.bp.name
+        later = self._app.after_request_funcs, self._app.teardown_request_funcs
         return bool(
-            app.before_request_funcs != {None: [require_stated_access]}
-            or app.after_request_funcs
-            or app.teardown_request_funcs
-            or app.config["TRUSTED_HOSTS"] is not None
+            before.get(None) != [require_stated_access]
+            or own in before
+            or any(None in hooks or own in hooks for hooks in later)
+            or self._app.config["TRUSTED_HOSTS"] is not None
         )

@@ -107,7 +107,7 @@ def test_the_source_answers_and_waits_with_changes(
     trap()
     assert end_of(process)[0] == 0
     mint("late")
-    assert target.counts() == {"api_keys": 1, "audit_entries": 2001, "lineage": 0}
+    assert target.counts() == {"api_keys": 1, "audit_entries": 2001, "lineage": 0, "uses": 0}
 
 
 def test_a_node_that_starts_on_the_target_waits_for_all_of_it(
@@ -188,12 +188,12 @@ def test_an_interruption_leaves_the_target_empty_and_the_source_whole(
     trap()
     until(lambda: sessions(target) == 0)
     if started:
-        assert target.counts() == {"api_keys": 0, "audit_entries": 0, "lineage": 0}
+        assert target.counts() == {"api_keys": 0, "audit_entries": 0, "lineage": 0, "uses": 0}
         assert target.sql("SELECT last_value, is_called FROM api_keys_seq_seq") == "1|f"
     else:
         assert target.tables() == ""
     assert copy().returncode == 0
-    assert target.counts() == {"api_keys": 2, "audit_entries": 2002, "lineage": 0}
+    assert target.counts() == {"api_keys": 2, "audit_entries": 2002, "lineage": 0, "uses": 0}
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_it_can_be_interrupted_while_it_waits_for_a_node_of_the_target(
         mint("meanwhile")
         process.send_signal(signal.SIGINT)
         assert end_of(process) == (1, "", "Error: interrupted: nothing was copied\n")
-    assert target.counts() == {"api_keys": 0, "audit_entries": 0, "lineage": 0}
+    assert target.counts() == {"api_keys": 0, "audit_entries": 0, "lineage": 0, "uses": 0}
 
 
 def test_a_writer_that_does_not_end_is_not_waited_for(
