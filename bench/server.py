@@ -9,10 +9,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 FLASK_RUN = [sys.executable, "-m", "flask", "--app", "app", "run", "--port={port}"]
@@ -20,9 +21,22 @@ SERVE = [sys.executable, "-m", "flask", "--app", "app", "serve", "--port={port}"
 PATIENCE = 30  # seconds until the first answer
 
 
+class Process(Protocol):
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, how: int, /) -> None: ...
+
+
+Spawn = Callable[[list[str], dict[str, str], BinaryIO], Process]  # words, environment, output
+
+
 @dataclass
 class Server:
-    process: subprocess.Popen[bytes]
+    process: Process
     port: int
     log: Path
     seconds: float = 0  # from its start to the first answer
@@ -47,21 +61,31 @@ class Server:
         self.process.wait(20)
 
 
+def spawn(words: list[str], environment: dict[str, str], output: BinaryIO) -> Process:
+    return subprocess.Popen(
+        words,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+
+
 def start(
-    command: Sequence[str], log: Path, environment: Mapping[str, str], *cores: int, path: str, port: int = 0
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str],
+    *cores: int,
+    path: str,
+    port: int = 0,
+    spawn: Spawn = spawn,
 ) -> Server:
     """Starts a server, on these cores or on all, and returns when it answers. Its output goes to the log."""
     port, started = port or free_port(), time.perf_counter()
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [word.format(port=port) for word in command],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        process = spawn([word.format(port=port) for word in command], {**os.environ, **environment}, output)
     if cores:
         os.sched_setaffinity(process.pid, cores)  # at once, so that every later thread inherits it
     server = Server(process, port, log)

@@ -16,7 +16,7 @@ from app import create_app
 from identity.tokens import make_token
 from tests.commands import LONG
 from tests.postgresql import DATABASES, Cluster, cluster, new_database
-from tests.servers import Server, start_server
+from tests.servers import AFRESH, Server, start_server
 from tests.statements import PREFIX, Statements, logged, traced
 
 # database_of(data_dir): the settings by which an application with that directory finds its database.
@@ -82,6 +82,14 @@ def databases(request: pytest.FixtureRequest) -> Iterator[DatabaseOf]:
             return {"KEYHOOK_DATABASE_URL": DATABASES[data_dir], "KEYHOOK_SECRET_KEY": LONG}
 
         yield find
+
+
+@pytest.fixture(scope="module")
+def afresh(request: pytest.FixtureRequest) -> Iterator[None]:
+    """For a module that looks at starts, limits or memory: its servers import all for themselves."""
+    AFRESH.append(request.module.__name__)
+    yield
+    AFRESH.clear()
 
 
 @pytest.fixture

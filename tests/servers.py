@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import requests
 
@@ -14,6 +14,9 @@ from bench.server import FLASK_RUN as FLASK_RUN
 from bench.server import SERVE as SERVE
 from bench.server import free_port as free_port
 from identity.tokens import make_token
+from tests import preforked
+
+AFRESH: list[str] = []  # the module, if any, whose servers are to start as Python does
 
 
 @dataclass
@@ -41,11 +44,20 @@ class Server(bench.server.Server):
 def start_server(
     data_dir: Path, log: Path, command: list[str] | None = None, *, port: int = 0, **environment: Any
 ) -> Server:
-    """Starts `flask run`, or another command, and returns when it answers."""
+    """Starts `flask run`, or another command, and returns when it answers.
+
+    One of `flask` is forked from a process that has imported the service, but for the modules that ask for `afresh`.
+    """
     given = {name: str(value) for name, value in environment.items()}
     settings = {"KEYHOOK_DATA_DIR": str(data_dir), **given}
-    started = bench.server.start(command or FLASK_RUN, log, settings, path="/healthz", port=port)
+    started = bench.server.start(command or FLASK_RUN, log, settings, path="/healthz", port=port, spawn=spawn)
     return Server(**vars(started), data_dir=data_dir, environment=given)
+
+
+def spawn(words: list[str], environment: dict[str, str], output: BinaryIO) -> bench.server.Process:
+    if words[:3] == preforked.FLASK and not AFRESH:
+        return preforked.start(words[3:], environment, output.fileno(), output.fileno())
+    return bench.server.spawn(words, environment, output)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from formats import api_key
 from tests.machine import missing
 from tests.servers import SERVE, Server
 
-pytestmark = [pytest.mark.faults, pytest.mark.alone]
+pytestmark = [pytest.mark.faults, pytest.mark.alone, pytest.mark.usefixtures("afresh")]
 
 SLACK = 0.010  # seconds that two noisy medians may differ by, whatever their ratio
 

@@ -15,7 +15,7 @@ from tests.commands import CREATE, LONG, TOKEN, made, run
 from tests.machine import missing
 from tests.servers import FLASK_RUN, SERVE, running
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("afresh")]
 
 
 def started(data: Path, log: Path, **environment: Any) -> str:

@@ -28,7 +28,7 @@ from tests.machine import ROOT, missing
 from tests.rows import sql
 from tests.servers import FLASK_RUN, SERVE, Server
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("afresh")]
 
 BAD_SETTINGS = [
     *[(name, value) for name in ("DATA_DIR", "DATABASE_URL", "SECRET_KEY", "KEY_PREFIX") for value in ("", "  ", "\t")],

@@ -17,7 +17,7 @@ from tests.machine import missing
 from tests.raw_http import Connection
 from tests.servers import FLASK_RUN, SERVE, Server, running
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("afresh")]
 
 MEGABYTE = b"a" * 1_000_000
 BOTH = pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])

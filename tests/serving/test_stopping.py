@@ -26,7 +26,7 @@ from tests.rows import last_use, sql, url_of
 from tests.servers import FLASK_RUN, SERVE, Server, free_port
 from tests.write_lock import write_lock
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("afresh")]
 
 LIMIT = 5  # seconds, as promised
 BOTH = pytest.mark.parametrize("command", [FLASK_RUN, SERVE], ids=["flask run", "flask serve"])
