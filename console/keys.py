@@ -42,7 +42,7 @@ def keys() -> AnyResponse:
         return go_to(request.path + here(q=harmless, after=None))
     chosen = request.args.get("status", "")
     asked = Query(words(phrase), chosen, request.args.get("sort", DEFAULT), request.args.get("after", ""), ON_A_PAGE)
-    found, counts = catalog().find(asked), catalog().counts(asked.words)
+    found, counts = catalog().find_and_count(asked)
     shown: dict[str, Any] = {"found": found, "counts": counts, "asked": asked, "phrase": phrase, "filters": FILTERS}
     if not found.rows:
         shown["all"] = catalog().counts()

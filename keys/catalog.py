@@ -23,6 +23,8 @@ SCOPES_FROM = 200  # keys whose scopes are offered for new ones; they are the ne
 USES = 30  # days whose uses are shown
 FAMILY = 200  # keys of a family that are shown at most
 
+Conditions = list[ColumnElement[bool]]  # which all hold
+
 
 class Query(NamedTuple):
     words: tuple[str, ...] = ()
@@ -59,20 +61,33 @@ class Catalog:
         self._storage = storage
         self._tenant = tenant
         self._mine: Select[Any] = select(api_keys).where(api_keys.c.tenant == tenant)
+        # For keys that are looked up by their ids: with the bare column SQLite would read all keys of the tenant.
+        self._mine_by_id: Select[Any] = select(api_keys).where(func.coalesce(api_keys.c.tenant, "") == tenant)
 
     def find(self, query: Query) -> Listing:
         """A page of keys. Following `next` shows every key of an unchanging set once."""
-        wanted = self._mine.where(filters.conditions().get(query.status, filters.conditions()[""]))
-        chosen = order(query.sort)
-        rows = self._rows(chosen.sort(wanted.where(*self._contain(query.words)), query.after).limit(query.limit + 1))
-        shown = rows[: query.limit]
-        return Listing(shown, chosen.cursor(shown[-1]) if len(rows) > len(shown) else None)
+        return self._find(query, self._contain(query.words))
 
     def counts(self, words: Sequence[str] = ()) -> Counts:
         """How many keys with these words each filter lets pass, among the newest ones."""
+        return self._counts(self._contain(words))
+
+    def find_and_count(self, query: Query) -> tuple[Listing, Counts]:
+        """Both at once: a search that has to read every key reads them once."""
+        matching = self._matching(query.words)
+        return self._find(query, matching), self._counts(matching)
+
+    def _find(self, query: Query, matching: Conditions) -> Listing:
+        wanted = self._mine.where(filters.conditions().get(query.status, filters.conditions()[""]), *matching)
+        chosen = order(query.sort)
+        rows = self._rows(chosen.sort(wanted, query.after).limit(query.limit + 1))
+        shown = rows[: query.limit]
+        return Listing(shown, chosen.cursor(shown[-1]) if len(rows) > len(shown) else None)
+
+    def _counts(self, matching: Conditions) -> Counts:
         flags = {name: case((condition, 1), else_=0) for name, condition in filters.conditions().items() if name}
         columns = [flag.label(name) for name, flag in flags.items()]
-        newest = self._mine.with_only_columns(api_keys.c.seq, *columns).where(*self._contain(words))
+        newest = self._mine.with_only_columns(api_keys.c.seq, *columns).where(*matching)
         among = newest.order_by(api_keys.c.seq.desc()).limit(COUNTED + 1).subquery()
         sums = [func.coalesce(func.sum(among.c[name]), 0).label(name) for name in flags]
         row = self._storage.all(select(func.count().label("all"), *sums).select_from(among))[0]._mapping
@@ -105,15 +120,15 @@ class Catalog:
 
     def family(self, key_id: str, most: int = FAMILY) -> Family:
         """The living offspring of a key, also below deleted keys."""
-        return family.family_of(self._storage, self._mine, key_id, most)
+        return family.family_of(self._storage, self._mine_by_id, key_id, most)
 
     def uses(self, key_ids: Sequence[str], days: int = USES) -> dict[str, list[int]]:
         """How often each of these keys was used, a number a day, the last one for today."""
-        return uses.by_day(self._storage, self._mine, key_ids, days)
+        return uses.by_day(self._storage, self._mine_by_id, key_ids, days)
 
     def names(self, ids: Sequence[str]) -> dict[str, str]:
         """The names of those of the keys that live, by id."""
-        living = self._mine.with_only_columns(api_keys.c.id, api_keys.c.name).where(api_keys.c.id.in_(set(ids)))
+        living = self._mine_by_id.with_only_columns(api_keys.c.id, api_keys.c.name).where(api_keys.c.id.in_(set(ids)))
         return {row.id: row.name for row in self._storage.all(living)} if ids else {}
 
     def history(self, limit: int, *, key_id: str = "", action: str = "", before: int | None = None) -> Page[Row[Any]]:
@@ -122,7 +137,15 @@ class Catalog:
         given = [column == value for column, value in wanted.items() if value]
         return audit.page(self._storage, self._tenant, limit, before, *given)
 
-    def _contain(self, words: Sequence[str]) -> list[ColumnElement[bool]]:
+    def _matching(self, words: Sequence[str]) -> Conditions:
+        """The keys with these words by their numbers, unless there are so many that a search soon has enough."""
+        if not words:
+            return []
+        found = self._mine.with_only_columns(api_keys.c.seq).where(*self._contain(words))
+        numbers = [row.seq for row in self._storage.all(found.order_by(api_keys.c.seq.desc()).limit(COUNTED + 1))]
+        return self._contain(words) if len(numbers) > COUNTED else [api_keys.c.seq.in_(numbers)]
+
+    def _contain(self, words: Sequence[str]) -> Conditions:
         return search.contains(words, self._storage.ascii_lower)
 
     def _rows(self, statement: Select[Any]) -> list[KeyRow]:

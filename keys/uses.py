@@ -98,9 +98,8 @@ def by_day(
 ) -> dict[str, list[int]]:
     """A number a day, the last one for today, of each of the keys that `mine` selects too."""
     chosen = mine.with_only_columns(uses).join(uses, uses.c.key_id == api_keys.c.id).where(api_keys.c.id.in_(key_ids))
-    found = {row.key_id: _read(row.through, row.counts) for row in storage.all(chosen)} if key_ids else {}
-    shown = [(today() - timedelta(days=ago)).isoformat() for ago in reversed(range(days))]
-    return {key_id: [found.get(key_id, Counter())[day] for day in shown] for key_id in key_ids}
+    found = {row.key_id: _latest(row.through, row.counts, days) for row in storage.all(chosen)} if key_ids else {}
+    return {key_id: found.get(key_id) or [0] * days for key_id in key_ids}
 
 
 def today() -> date:
@@ -128,3 +127,10 @@ def _leading(shown: list[str], days: Mapping[str, int]) -> int:
 def _read(through: str, counts: str) -> Days:
     last, numbers = date.fromisoformat(through), counts.split()
     return Counter({(last - timedelta(days=ago)).isoformat(): int(n) for ago, n in enumerate(reversed(numbers))})
+
+
+def _latest(through: str, counts: str, days: int) -> list[int]:
+    """The numbers of the days up to today."""
+    numbers, ahead = [int(number) for number in counts.split()], (date.fromisoformat(through) - today()).days
+    until_today = numbers[:-ahead] if ahead > 0 else numbers + [0] * min(-ahead, days)
+    return ([0] * days + until_today)[-days:]

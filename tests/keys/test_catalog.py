@@ -20,6 +20,7 @@ from keys.family import Branch
 from keys.sorting import ORDERS, order
 from models import api_keys
 from tests.rows import ago, transaction
+from tests.statements import plan
 
 Call = Callable[..., Any]
 Mint = Callable[..., str]
@@ -272,3 +273,28 @@ def test_an_order_knows_its_own_cursors_alone(app: Flask, catalog: Catalog) -> N
     [_, last] = catalog.find(Query(sort="name")).rows
     assert catalog.find(Query(sort="name", after=order("name").cursor(last))).rows == []
     assert len(catalog.find(Query(sort="used", after=order("name").cursor(last))).rows) == 2
+
+
+def test_a_search_and_its_counts_agree_however_many_keys_match(
+    app: Flask, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(app, *({"name": f"{'even' if number % 2 == 0 else 'odd'} {number}"} for number in range(8)))
+    for counted in (10, 3):  # below it the matching keys are known by their numbers
+        monkeypatch.setattr(module, "COUNTED", counted)
+        for phrase in ("even", "", "none"):
+            asked = Query(search.words(phrase), "active", "name", limit=2)
+            assert catalog.find_and_count(asked) == (catalog.find(asked), catalog.counts(asked.words))
+
+
+def test_what_is_looked_up_by_id_does_not_read_the_keys_of_the_tenant(
+    statements: Callable[[], list[str]], app: Flask, catalog: Catalog
+) -> None:
+    fill(app, {"name": "one"}, {"name": "two"})
+    ids = [row.id for row in catalog.find(Query()).rows]
+    statements()
+    catalog.uses(ids)
+    catalog.names(ids)
+    catalog.family(ids[0])
+    steps = [step for statement in statements() if "FROM api_keys" in statement for step in plan(app, statement)]
+    assert steps
+    assert not [step for step in steps if "tenant" in step and "ix_" in step]
