@@ -19,6 +19,7 @@ from models import KeyRow, api_keys, audit_entries
 from storage.database import Storage
 
 COUNTED = 10_000  # keys that are counted at most; they are the newest
+FEW = 500  # keys that a search finds and that are then named one by one
 SCOPES_FROM = 200  # keys whose scopes are offered for new ones; they are the newest
 USES = 30  # days whose uses are shown
 FAMILY = 200  # keys of a family that are shown at most
@@ -142,8 +143,8 @@ class Catalog:
         if not words:
             return []
         found = self._mine.with_only_columns(api_keys.c.seq).where(*self._contain(words))
-        numbers = [row.seq for row in self._storage.all(found.order_by(api_keys.c.seq.desc()).limit(COUNTED + 1))]
-        return self._contain(words) if len(numbers) > COUNTED else [api_keys.c.seq.in_(numbers)]
+        numbers = [row.seq for row in self._storage.all(found.order_by(api_keys.c.seq.desc()).limit(FEW + 1))]
+        return self._contain(words) if len(numbers) > FEW else [api_keys.c.seq.in_(numbers)]
 
     def _contain(self, words: Sequence[str]) -> Conditions:
         return search.contains(words, self._storage.ascii_lower)

@@ -279,8 +279,8 @@ def test_a_search_and_its_counts_agree_however_many_keys_match(
     app: Flask, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(app, *({"name": f"{'even' if number % 2 == 0 else 'odd'} {number}"} for number in range(8)))
-    for counted in (10, 3):  # below it the matching keys are known by their numbers
-        monkeypatch.setattr(module, "COUNTED", counted)
+    for few in (10, 3):
+        monkeypatch.setattr(module, "FEW", few)
         for phrase in ("even", "", "none"):
             asked = Query(search.words(phrase), "active", "name", limit=2)
             assert catalog.find_and_count(asked) == (catalog.find(asked), catalog.counts(asked.words))
