@@ -7,7 +7,7 @@ the source of /openapi.json, so every field carries its own description.
 import json
 from typing import Any
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate
+from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from errors import EXAMPLE_ID
 from formats.names import MAX_NAME
@@ -36,6 +36,9 @@ MAX_DESCRIPTION = 500  # characters
 MAX_PAGE = 1000
 MAX_GRACE = 30 * 24 * 3600  # seconds
 MAX_CURSOR = 2**63 - 1
+
+STATUSES = ["active", "expired", "disabled"]
+ACTIONS = ["key.created", "key.updated", "key.rotated", "key.revoked", "key.deleted"]
 
 EXAMPLE_KEY = "kh_" + EXAMPLE_ID.replace("-", "") + "_" + "0" * 43 + "6f614121"
 
@@ -91,6 +94,11 @@ def _description() -> Text:
     return Text(validate=validate.Length(max=MAX_DESCRIPTION), metadata=shown)
 
 
+def _wanted(note: str) -> fields.String:
+    """A parameter that demands nothing when it is left out, and is refused when it is empty."""
+    return fields.String(load_default="", validate=validate.Length(min=1), metadata={"description": note})
+
+
 def _with_tuples(given: dict[str, Any]) -> dict[str, Any]:
     """The loaded fields with tuples for lists, as the frozen dataclasses need them."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
@@ -139,6 +147,19 @@ class KeyPage(Schema):
         validate=validate.Range(0, MAX_CURSOR),
         metadata={"description": "The cursor of a `Link` header."},
     )
+    status = fields.String(
+        load_default="",
+        validate=validate.OneOf(STATUSES),
+        metadata={"description": "`disabled`, else `expired`, else `active`."},
+    )
+    owner = _wanted("The person behind the key.")
+    scope = _wanted("A scope that the key has.")
+    search = _wanted("Words, each in the name, the description or the owner; or the id of a key.")
+    expires_before = Timestamp(load_default=None, metadata={"description": "The key ends, and before this moment."})
+    unused_since = Timestamp(
+        load_default=None,
+        metadata={"description": "Last used before this moment; or created before it, and never used."},
+    )
 
 
 class AuditPage(Schema):
@@ -150,6 +171,23 @@ class AuditPage(Schema):
         validate=validate.Range(0, MAX_CURSOR),
         metadata={"description": "Only entries older than this id."},
     )
+    after = WholeNumber(
+        load_default=None,
+        validate=validate.Range(0, MAX_CURSOR),
+        metadata={"description": "Only entries newer than this id, oldest first; not together with `before`."},
+    )
+    action = fields.String(
+        load_default="", validate=validate.OneOf(ACTIONS), metadata={"description": "What was done."}
+    )
+    owner = _wanted("The person who acted.")
+    key_id = KeyId(
+        load_default="", metadata={"format": "uuid", "description": "The key that was changed.", "example": EXAMPLE_ID}
+    )
+
+    @validates_schema
+    def one_direction(self, given: dict[str, Any], **_: Any) -> None:
+        if given["before"] is not None and given["after"] is not None:
+            raise ValidationError({"after": ["Not together with before."]})
 
 
 class DeleteKey(Schema):
@@ -210,7 +248,7 @@ class Key(Schema):
         required=True,
         metadata={
             "type": "string",
-            "enum": ["active", "expired", "disabled"],
+            "enum": STATUSES,
             "description": "`disabled`, else `expired`, else `active`.",
         },
     )
@@ -251,7 +289,7 @@ class AuditEntry(Schema):
     at = Timestamp(required=True, metadata={"description": "When it was done."})
     action = fields.String(
         required=True,
-        validate=validate.OneOf(["key.created", "key.updated", "key.rotated", "key.revoked", "key.deleted"]),
+        validate=validate.OneOf(ACTIONS),
         metadata={"description": "What was done."},
     )
     actor = fields.Function(

@@ -1,6 +1,7 @@
 """/v0/api_keys. The decorators of a view are its contract, its body is one call."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from api.resource import Resource, Tag
 from api.responses import with_location, with_next
@@ -8,6 +9,8 @@ from auth import keyring, requires
 from errors import DuplicateName, ExpiryExceedsCreator, ScopeExceedsCreator, UnknownApiKey, UnknownApiKeyId
 from formats.names import nfc
 from keys.key_fields import KeyChanges, NewKey
+from keys.search import words
+from keys.selection import Selection
 from keys.tenant_keys import Minted
 from models import KeyRow
 from schemas import (
@@ -44,12 +47,12 @@ def create_api_key(body: NewKey) -> tuple[Minted, dict[str, str]]:
 @requires("read")
 @takes_query(KeyPage)
 @answers(200, Key, many=True, headers=("Link",))
-def list_api_keys(limit: int, after: int) -> tuple[Sequence[KeyRow], dict[str, str]]:
-    """List keys in order of creation.
+def list_api_keys(limit: int, after: int, search: str, **wanted: Any) -> tuple[Sequence[KeyRow], dict[str, str]]:
+    """List keys in order of creation, all of them or those that meet every demand.
 
     Follow `Link` with rel="next" to see every key exactly once, even if keys are created or deleted meanwhile.
     """
-    return with_next(keyring().page(limit, after), limit, "after")
+    return with_next(keyring().page(limit, after, Selection(words=words(search), **wanted)), limit, "after")
 
 
 @bp.get("/v0/api_keys/<name>")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from typing import TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from flask import request
 
@@ -18,6 +18,8 @@ def with_location(minted: Minted) -> tuple[Minted, dict[str, str]]:
 
 
 def with_next(page: Page[R], limit: int, cursor: str) -> tuple[Sequence[R], dict[str, str]]:
+    """The rows, and the address of the next page, which keeps what else was asked for."""
     if page.next is None:
         return page.rows, {}
-    return page.rows, {"Link": f'<{mount_path()}{request.path}?limit={limit}&{cursor}={page.next}>; rel="next"'}
+    query = urlencode({**request.args, "limit": limit, cursor: page.next}, quote_via=quote)
+    return page.rows, {"Link": f'<{mount_path()}{request.path}?{query}>; rel="next"'}

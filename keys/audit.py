@@ -10,6 +10,7 @@ from formats.redaction import redact, redact_values
 from formats.times import now
 from identity.principal import Principal, RequestOrigin
 from keys import paging
+from keys.filters import is_text
 from keys.paging import Page
 from models import audit_entries
 from storage.database import Storage
@@ -51,10 +52,31 @@ def record(
         insert(tx, audit_entries, entries)
 
 
-def page(storage: Storage, tenant: str, limit: int, before: int | None, *wanted: ColumnElement[bool]) -> Page[Row[Any]]:
-    """The tenant's entries, or the wanted ones of them, newest first, with ids below `before`."""
-    mine = select(audit_entries).where(audit_entries.c.tenant == tenant, *wanted)
+class Wanted(NamedTuple):
+    """The entries to be shown: of an action, an actor, a key. What is empty demands nothing."""
+
+    action: str = ""
+    owner: str = ""  # of the actor
+    key_id: str = ""
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        column = audit_entries.c
+        pairs = {column.action: self.action, column.actor_owner: self.owner, column.key_id: self.key_id}
+        return [is_text(known, value) for known, value in pairs.items() if value]
+
+
+ALL = Wanted()
+
+
+def page(
+    storage: Storage, tenant: str, limit: int, before: int | None, wanted: Wanted = ALL, after: int | None = None
+) -> Page[Row[Any]]:
+    """The tenant's wanted entries: newest first with ids below `before`, or oldest first with ids above `after`."""
+    entry_id = audit_entries.c.id
+    mine = select(audit_entries).where(audit_entries.c.tenant == tenant, *wanted.conditions())
     if before is not None:
-        mine = mine.where(audit_entries.c.id < before)
-    rows = storage.all(mine.order_by(audit_entries.c.id.desc()).limit(limit + 1))
+        mine = mine.where(entry_id < before)
+    if after is not None:
+        mine = mine.where(entry_id > after)
+    rows = storage.all(mine.order_by(entry_id if after is not None else entry_id.desc()).limit(limit + 1))
     return paging.page(rows, limit, lambda row: int(row.id))

@@ -12,10 +12,11 @@ from sqlalchemy import ColumnElement, Row, Select, case, func, select
 
 from errors import UnknownApiKeyId
 from keys import audit, family, filters, search, uses
+from keys.audit import Wanted
 from keys.family import Family
 from keys.paging import Page
 from keys.sorting import DEFAULT, order
-from models import KeyRow, api_keys, audit_entries
+from models import KeyRow, api_keys
 from storage.database import Storage
 
 COUNTED = 10_000  # keys that are counted at most; they are the newest
@@ -134,9 +135,7 @@ class Catalog:
 
     def history(self, limit: int, *, key_id: str = "", action: str = "", before: int | None = None) -> Page[Row[Any]]:
         """Audit entries, newest first: all, or those of one key, which may be gone, or of one action."""
-        wanted = {audit_entries.c.key_id: key_id, audit_entries.c.action: action}
-        given = [column == value for column, value in wanted.items() if value]
-        return audit.page(self._storage, self._tenant, limit, before, *given)
+        return audit.page(self._storage, self._tenant, limit, before, Wanted(action, key_id=key_id))
 
     def _matching(self, words: Sequence[str]) -> Conditions:
         """The keys with these words by their numbers, unless there are so many that a search soon has enough."""

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, true
+from sqlalchemy import ColumnElement, false, func, true
 
 from formats.times import timestamp
 from models import api_keys
@@ -21,10 +21,20 @@ def conditions() -> dict[str, ColumnElement[bool]]:
         "": true(),
         "active": active,
         "expiring": active & (_key.expires_at <= _moment(SOON)),
-        "unused": active & (func.coalesce(_key.last_used_at, _key.created_at) < _moment(-LONG)),
+        "unused": active & (last_sign() < _moment(-LONG)),
         "expired": ~_key.disabled & _expired(),
         "disabled": _key.disabled,
     }
+
+
+def last_sign() -> ColumnElement[str]:
+    """The last use of a key, or its creation if it was never used: a new key is not an unused one."""
+    return func.coalesce(_key.last_used_at, _key.created_at)
+
+
+def is_text(column: ColumnElement[str], value: str) -> ColumnElement[bool]:
+    """Whether a column has this value. None holds U+0000, which PostgreSQL does not even take in a question."""
+    return false() if "\0" in value else column == value
 
 
 def needs_attention() -> ColumnElement[bool]:

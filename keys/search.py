@@ -21,11 +21,12 @@ def words(phrase: str) -> tuple[str, ...]:
 
 def contains(searched: Iterable[str], lower: AsciiLower) -> list[ColumnElement[bool]]:
     """A condition a word. The letters A to Z are found in either case, and `%` and `_` stand for themselves."""
-    return [_contains(word, lower) for word in searched]
+    return [contains_word(word, lower) for word in searched]
 
 
-def _contains(word: str, lower: AsciiLower) -> ColumnElement[bool]:
+def contains_word(word: str, lower: AsciiLower, columns: Iterable[str] = _SEARCHED) -> ColumnElement[bool]:
+    """Whether the word occurs in one of the columns."""
     if "\0" in word:  # which PostgreSQL refuses, and no key holds
         return false()
     wanted = word.encode(errors="replace").lower().decode()  # bytes know no letters but A to Z
-    return or_(*(lower(api_keys.c[column]).contains(wanted, autoescape=True) for column in _SEARCHED))
+    return or_(*(lower(api_keys.c[column]).contains(wanted, autoescape=True) for column in columns))

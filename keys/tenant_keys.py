@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, exists, false, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, select, update
 
 from errors import (
     AuthenticationFailed,
@@ -25,12 +25,14 @@ from errors import (
 from formats.times import now, timestamp
 from identity.principal import Principal, RequestOrigin
 from keys import audit, paging, uses, verification
-from keys.audit import Details, Subject
+from keys.audit import Details, Subject, Wanted
+from keys.filters import is_text
 from keys.key_fields import UNSET, KeyChanges, NewKey, shown
 from keys.limits import Limits
 from keys.lineage import family, forget, forget_all, key_ids
 from keys.paging import Page
 from keys.revision import family_rev, require_unchanged, rev
+from keys.selection import ALL, Selection
 from keys.verification import KeyVerifier
 from models import UNIQUE_NAME, KeyRow, api_keys, is_contained, lineage, status
 from storage.database import Storage, UniqueViolation
@@ -61,9 +63,10 @@ class TenantKeys:
     def _mine(self) -> Select[Any]:
         return select(api_keys).where(api_keys.c.tenant == self.tenant)
 
-    def page(self, limit: int, after: int) -> Page[KeyRow]:
-        """Keys in order of creation, after the cursor. The key at the cursor may be deleted."""
-        rows = self._storage.all(self._mine.where(api_keys.c.seq > after).order_by(api_keys.c.seq).limit(limit + 1))
+    def page(self, limit: int, after: int, selection: Selection = ALL) -> Page[KeyRow]:
+        """The selected keys in order of creation, after the cursor. The key at the cursor may be deleted."""
+        mine = self._mine.where(api_keys.c.seq > after, *selection.conditions(self._storage.ascii_lower))
+        rows = self._storage.all(mine.order_by(api_keys.c.seq).limit(limit + 1))
         return paging.page(_typed(rows), limit, lambda row: row.seq)
 
     def get(self, name: str | None = None, *, key_id: str | None = None) -> KeyRow:
@@ -235,9 +238,11 @@ class TenantKeys:
             Subject._make(row) for row in self._storage.all(ended.with_only_columns(api_keys.c.id, api_keys.c.name))
         ]
 
-    def audit(self, limit: int, before: int | None) -> Page[Row[Any]]:
-        """The tenant's entries, newest first, with ids below `before`."""
-        return audit.page(self._storage, self.tenant, limit, before)
+    def audit(
+        self, limit: int, before: int | None, wanted: Wanted = audit.ALL, after: int | None = None
+    ) -> Page[Row[Any]]:
+        """The tenant's wanted entries: newest first with ids below `before`, or oldest first with ids above `after`."""
+        return audit.page(self._storage, self.tenant, limit, before, wanted, after)
 
     @contextmanager
     def _change(self) -> Iterator[tuple[Connection, Limits | None]]:
@@ -289,7 +294,7 @@ class TenantKeys:
         return row.disabled_by if stays else kind
 
     def _one(self, name: str | None, key_id: str | None) -> Select[Any]:
-        return self._mine.where(_is_named(name or "") if key_id is None else api_keys.c.id == key_id)
+        return self._mine.where(is_text(api_keys.c.name, name or "") if key_id is None else api_keys.c.id == key_id)
 
     def _find(self, tx: Connection, name: str | None, key_id: str | None) -> KeyRow:
         """The row, locked until the transaction ends. Raises UnknownApiKey."""
@@ -297,11 +302,6 @@ class TenantKeys:
 
     def _record(self, tx: Connection, action: str, subjects: Iterable[Subject], details: Details | None) -> None:
         audit.record(tx, self._principal, self._origin, action, subjects, details)
-
-
-def _is_named(name: str) -> ColumnElement[bool]:
-    """No key's name holds U+0000, which PostgreSQL does not even take in a question."""
-    return false() if "\0" in name else api_keys.c.name == name
 
 
 def _typed(rows: Iterable[Row[Any]]) -> list[KeyRow]:

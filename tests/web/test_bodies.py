@@ -238,7 +238,7 @@ def test_an_invalid_change(
         ("GET", "/v0/audit?limit=1001"),
         ("GET", "/v0/audit?before=x"),
         ("GET", "/v0/audit?before=9223372036854775808"),
-        ("GET", "/v0/audit?after=1"),
+        ("GET", "/v0/audit?since=1"),
         ("GET", "/healthz?x=1"),
     ],
 )
