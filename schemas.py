@@ -129,6 +129,14 @@ class ChangeKey(Body[KeyChanges]):
         return KeyChanges(**_with_tuples(given))
 
 
+class DisableKeys(Body[dict[str, bool]]):
+    """A change of many keys at once, which can only disable them."""
+
+    disabled = StrictBoolean(
+        required=True, validate=validate.Equal(True), metadata={"enum": [True], "description": "Only `true`."}
+    )
+
+
 class RotateKey(Body[dict[str, int]]):
     grace_seconds = StrictInteger(
         strict=True,
@@ -188,6 +196,12 @@ class AuditPage(Schema):
     def one_direction(self, given: dict[str, Any], **_: Any) -> None:
         if given["before"] is not None and given["after"] is not None:
             raise ValidationError({"after": ["Not together with before."]})
+
+
+class OfOwner(Schema):
+    owner = fields.String(
+        required=True, validate=validate.Length(min=1), metadata={"description": "The person behind the keys."}
+    )
 
 
 class DeleteKey(Schema):
@@ -264,6 +278,18 @@ class Key(Schema):
             "type": ["string", "null"],
             "description": "Its last four characters, after an ellipsis; null for one of an earlier version.",
             "example": "…4121",
+        },
+    )
+
+
+class Offspring(Key):
+    parent = fields.Function(
+        lambda row: row.created_by_key,
+        required=True,
+        metadata={
+            "type": "string",
+            "format": "uuid",
+            "description": "The id of the key that minted it, which may be gone.",
         },
     )
 

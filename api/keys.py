@@ -18,10 +18,13 @@ from schemas import (
     CreateKey,
     DeleteKey,
     DeleteKeyById,
+    DisableKeys,
     Key,
     KeyPage,
     MintedKey,
     NoParameters,
+    Offspring,
+    OfOwner,
     RotateKey,
 )
 from web.contract import answers, fails, takes_body, takes_query
@@ -65,6 +68,16 @@ def get_api_key(name: str) -> KeyRow:
     return keyring().get(nfc(name))
 
 
+@bp.get("/v0/api_keys/<name>/offspring")
+@requires("read")
+@takes_query(NoParameters)
+@answers(200, Offspring, many=True)
+@fails(UnknownApiKey)
+def list_offspring(name: str) -> list[KeyRow]:
+    """List the keys that were minted with a key, and those that were minted with these, nearest first."""
+    return keyring().offspring(nfc(name))
+
+
 @bp.patch("/v0/api_keys/<name>")
 @requires("write")
 @takes_query(NoParameters)
@@ -78,6 +91,19 @@ def update_api_key(name: str, body: KeyChanges) -> KeyRow:
     disabling needs only the role. Only a person can enable a key that a person disabled.
     """
     return keyring().update(nfc(name), body)
+
+
+@bp.patch("/v0/api_keys")
+@requires("admin")
+@takes_query(OfOwner)
+@takes_body(DisableKeys)
+@answers(200, Key, many=True)
+def disable_api_keys_of_owner(owner: str, body: dict[str, bool]) -> list[KeyRow]:
+    """Disable all keys of a person, for somebody who leaves.
+
+    The answer has the keys that are disabled now; those that a person had disabled before are not among them.
+    """
+    return keyring().disable_all_of(owner)
 
 
 @bp.delete("/v0/api_keys")

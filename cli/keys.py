@@ -86,10 +86,17 @@ def rotate(keyring: TenantKeys, name: str, grace: timedelta) -> None:
 
 
 @command("disable")
-@click.argument("name")
-def disable(keyring: TenantKeys, name: str) -> None:
+@click.argument("name", required=False)
+@click.option("--owner", help="Instead of NAME: all keys of this person; prints their names.")
+def disable(keyring: TenantKeys, name: str | None, owner: str | None) -> None:
     """Refuse a key until it is enabled again."""
-    keyring.update(nfc(name), KeyChanges(disabled=True))
+    if (name is None) == (owner is None):
+        raise click.UsageError("give either a NAME or --owner")
+    if owner is None:
+        keyring.update(nfc(name or ""), KeyChanges(disabled=True))
+    else:
+        for row in keyring.disable_all_of(owner):
+            click.echo(row.name)
 
 
 @command("enable")

@@ -6,7 +6,7 @@ keys decide how long a walk is, and it runs under the write lock.
 
 from collections.abc import Sequence
 
-from sqlalchemy import CTE, ColumnElement, Connection, Select, cast, delete, exists, literal, select
+from sqlalchemy import CTE, ColumnElement, Connection, Integer, Select, cast, delete, exists, literal, select
 
 from models import api_keys, lineage
 
@@ -20,6 +20,13 @@ def family(roots: Select[tuple[str]]) -> CTE:
     """The ids of some keys and of all their descendants, also across deleted keys."""
     found = roots.cte("family", recursive=True)
     return found.union(select(lineage.c.key_id).where(lineage.c.parent_id == found.c.id))
+
+
+def generations(root: str) -> CTE:
+    """The ids of a key and of all its descendants, each with its distance (`depth`) from the key."""
+    itself = key_ids(root).add_columns(cast(literal(0), Integer).label("depth"))
+    found = itself.cte("generations", recursive=True)
+    return found.union_all(select(lineage.c.key_id, found.c.depth + 1).where(lineage.c.parent_id == found.c.id))
 
 
 def forget(tx: Connection, key_id: str) -> None:

@@ -5,14 +5,14 @@ view can forget it. A change, its limits and its audit entry are one transaction
 again with the row locked. So a key that was disabled, lowered, rotated or deleted meanwhile changes nothing more.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, func, select, update
 
 from errors import (
     AuthenticationFailed,
@@ -29,7 +29,7 @@ from keys.audit import Details, Subject, Wanted
 from keys.filters import is_text
 from keys.key_fields import UNSET, KeyChanges, NewKey, shown
 from keys.limits import Limits
-from keys.lineage import family, forget, forget_all, key_ids
+from keys.lineage import family, forget, forget_all, generations, key_ids
 from keys.paging import Page
 from keys.revision import family_rev, require_unchanged, rev
 from keys.selection import ALL, Selection
@@ -38,7 +38,7 @@ from models import UNIQUE_NAME, KeyRow, api_keys, is_contained, lineage, status
 from storage.database import Storage, UniqueViolation
 from storage.statements import insert
 
-BATCH = 10_000  # ids in one statement, since databases limit them
+BATCH = 10_000  # ids in one statement
 
 _ACTING_KEY = select(api_keys).where(api_keys.c.id == bindparam("key_id")).with_for_update()
 
@@ -72,6 +72,12 @@ class TenantKeys:
     def get(self, name: str | None = None, *, key_id: str | None = None) -> KeyRow:
         """A key by its name or its id. Raises UnknownApiKey."""
         return _known(_typed(self._storage.all(self._one(name, key_id))), name, key_id)[0]
+
+    def offspring(self, name: str) -> list[KeyRow]:
+        """The living keys that a key minted, and that these minted: nearest first. Raises UnknownApiKey."""
+        found, key = generations(self.get(name).id), api_keys.alias()
+        below = select(key).join(found, key.c.id == found.c.id).where(found.c.depth > 0)
+        return _typed(self._storage.all(below.order_by(found.c.depth, key.c.seq)))
 
     def create(self, new: NewKey, owner: str | None = None) -> Minted:
         """Mints a key for the owner, by default the owner of the acting credential.
@@ -136,6 +142,24 @@ class TenantKeys:
                 }
                 self._record(tx, "key.updated", [Subject(after.id, after.name)], details)
         return after
+
+    def disable_all_of(self, owner: str) -> list[KeyRow]:
+        """Disables all keys of a person, for good unless a person enables them again; returns them as they are now.
+
+        Keys that a person disabled before stay as they are and are left out.
+        """
+        kind = self._principal.kind
+        contained = api_keys.c.disabled & func.coalesce(api_keys.c.disabled_by, "api_key").not_in(["api_key"])
+        with self._change() as (tx, _):
+            found = self._mine.where(is_text(api_keys.c.owner, owner), ~contained)
+            before = _typed(tx.execute(found.order_by(api_keys.c.seq).with_for_update()).all())
+            for ids in batched([row.id for row in before]):
+                chosen = update(api_keys).where(api_keys.c.id.in_(ids))
+                tx.execute(chosen.values(disabled=True, disabled_by=kind))
+            for was in (False, True):  # disabled by a key before, from which the person takes over
+                subjects = [Subject(row.id, row.name) for row in before if bool(row.disabled) is was]
+                self._record(tx, "key.updated", subjects, {"disabled": {"from": was, "to": True}})
+        return [row._replace(disabled=True, disabled_by=kind) for row in before]
 
     def rotate(
         self, name: str | None, grace_seconds: int = 0, if_rev: str | None = None, *, key_id: str | None = None
@@ -220,8 +244,7 @@ class TenantKeys:
         """
         ids, names = [key.id for key in self.expired(before)], dict[str, str]()
         with self._change() as (tx, _):
-            for start in range(0, len(ids), BATCH):
-                batch = ids[start : start + BATCH]
+            for batch in batched(ids):
                 ended = delete(api_keys).where(api_keys.c.id.in_(batch), api_keys.c.expires_at <= before)
                 gone = {row.id: row.name for row in tx.execute(ended.returning(api_keys.c.id, api_keys.c.name))}
                 names.update(gone)
@@ -302,6 +325,12 @@ class TenantKeys:
 
     def _record(self, tx: Connection, action: str, subjects: Iterable[Subject], details: Details | None) -> None:
         audit.record(tx, self._principal, self._origin, action, subjects, details)
+
+
+def batched(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The ids in parts, since databases limit how many one statement takes."""
+    for start in range(0, len(ids), BATCH):
+        yield ids[start : start + BATCH]
 
 
 def _typed(rows: Iterable[Row[Any]]) -> list[KeyRow]:

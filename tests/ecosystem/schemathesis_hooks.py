@@ -20,8 +20,8 @@ FUTURE = "2099-01-01T00:00:00Z"
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     """Makes a request fit the rules: names are printable, ends lie in the future, X-API-Key is not empty.
 
-    An id is that of a new key; the audit is read in one direction. A stateful test renames no key and makes no dry run, so that it can predict the next
-    answer.
+    An id is that of a new key; the audit is read in one direction. A stateful test renames no key and makes no dry run,
+    so that it can predict the next answer.
     """
     positive = case.meta and case.meta.generation.mode.is_positive
     stateful = case.meta and case.meta.phase.name == "stateful"
