@@ -122,7 +122,7 @@ def authenticate(state: AppState, environ: "WSGIEnvironment", credential: str | 
     principal = state.authenticator.authenticate(credential, address)
     info = request_info(environ)
     info.who = f"{principal.kind}:{principal.key_name or principal.owner}"
-    info.acting_key = principal.key_id
+    info.acting_key, info.refusals = principal.key_id, state.keys.last_use
     if principal.key_id and (ends := wire_time(principal.expires_at)):
         info.headers.append(("Keyhook-Key-Expires", ends))
     return principal

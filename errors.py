@@ -162,9 +162,11 @@ class Forbidden(KeyhookError):
         self.headers["WWW-Authenticate"] = f'{AuthenticationFailed.CHALLENGE}, error="insufficient_scope"'
 
     def note(self, info: RequestInfo) -> None:
-        """Also notes the id of the caller's key, since another tenant may have a key of that name."""
+        """Also notes the id of the caller's key, since another tenant may have a key of that name, and counts it."""
         super().note(info)
         info.refused_key = info.acting_key or info.refused_key
+        if info.acting_key and info.refusals:
+            info.refusals.refuse(info.acting_key, noted=True)
 
 
 class InsufficientPermissions(Forbidden):
@@ -175,7 +177,7 @@ class InsufficientPermissions(Forbidden):
 
     @classmethod
     def example(cls, required: str = "write") -> Self:
-        return cls(required=required, actual="read")
+        return cls(required=required, actual="check" if required == "read" else "read")
 
 
 class InsufficientScope(Forbidden):

@@ -33,7 +33,7 @@ NAMES = {
 }
 db = SQLAlchemy(metadata=MetaData(naming_convention=NAMES))
 
-SCHEMA = "0005"  # the newest migration; a test holds it to migrations/versions
+SCHEMA = "0006"  # the newest migration; a test holds it to migrations/versions
 
 # A number that a database gives out in order. In SQLite only an INTEGER counts up by itself; it has 64 bits too.
 Number = BigInteger().with_variant(Integer(), "sqlite")
@@ -70,6 +70,7 @@ api_keys = db.Table(
     Column("previous_prefix", String(10)),
     Column("hint", String(4)),  # the last four characters of the key's text
     Column("disabled_by", String(10)),  # the kind of actor; null while the key is enabled
+    Column("previous_last_used_at", Time),  # of the secret before the last rotation, since then
     UniqueConstraint("tenant", "name", name=UNIQUE_NAME),
     Index("ix_api_keys_tenant_seq", "tenant", "seq"),
     # For the notices about keys that end soon; a key without an end, or without a grace, is in neither.
@@ -110,7 +111,8 @@ uses = db.Table(
     "uses",
     Column("key_id", String(36), primary_key=True),
     Column("through", String(10), nullable=False),  # the day (UTC) of the last number, as 2026-11-26
-    Column("counts", Text, nullable=False),  # a number a day, separated by spaces
+    Column("counts", Text, nullable=False),  # of good checks: a number a day, separated by spaces
+    Column("refused", Text, nullable=False, server_default=text("''")),  # of refusals, in the same way
 )
 
 # The sessions of people in the console, and the links that open one.
@@ -158,6 +160,7 @@ class KeyRow(NamedTuple):
     previous_prefix: str | None
     hint: str | None
     disabled_by: str | None
+    previous_last_used_at: str | None
 
 
 class CheckedKey(NamedTuple):
@@ -193,6 +196,11 @@ def is_expired(holder: Expiring) -> bool:
 def status(row: KeyRow | CheckedKey) -> str:
     """The status of a key now: `disabled`, else `expired`, else `active`."""
     return "disabled" if row.disabled else "expired" if is_expired(row) else "active"
+
+
+def grace_until(row: KeyRow) -> str | None:
+    """The end of the grace of the secret before the last rotation; None: that secret is good no more."""
+    return row.previous_until if row.previous_until is not None and row.previous_until > now() else None
 
 
 def is_contained(row: KeyRow) -> bool:

@@ -12,10 +12,11 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, val
 from errors import EXAMPLE_ID
 from formats.names import MAX_NAME
 from formats.redaction import redact
-from formats.times import now
+from formats.times import now, wire_time
 from identity.principal import ROLES
 from keys.key_fields import KeyChanges, NewKey
-from models import status
+from keys.uses import KEPT
+from models import grace_until, status
 from web.fields import (
     MAX_SCOPES,
     Body,
@@ -72,8 +73,11 @@ def _name(**more: Any) -> Name:
 
 
 def _key_role(more_to_say: str = "", **more: Any) -> fields.String:
-    note = "What the key may do to this service: `read` lists, `write` also creates, changes and deletes." + more_to_say
-    return fields.String(validate=validate.OneOf(["read", "write"]), metadata={"description": note}, **more)
+    note = (
+        "What the key may do to this service: `check` nothing, it is good at the gate alone; `read` lists; `write` "
+        "also creates, changes and deletes." + more_to_say
+    )
+    return fields.String(validate=validate.OneOf(["check", "read", "write"]), metadata={"description": note}, **more)
 
 
 def _scopes() -> Scopes:
@@ -204,6 +208,12 @@ class OfOwner(Schema):
     )
 
 
+class UsageQuery(Schema):
+    days = WholeNumber(
+        load_default=30, validate=validate.Range(1, KEPT), metadata={"description": "Days, the last of them today."}
+    )
+
+
 class DeleteKey(Schema):
     cascade = Flag(load_default=False, metadata={"description": "Also every key that was minted with it, and theirs."})
     dry_run = Flag(load_default=False, metadata={"description": "Delete nothing: answer with the keys that would go."})
@@ -266,6 +276,24 @@ class Key(Schema):
             "description": "`disabled`, else `expired`, else `active`.",
         },
     )
+    grace_until = fields.Function(
+        lambda row: wire_time(grace_until(row)),
+        required=True,
+        metadata={
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "Until when the secret before the last rotation is good too; null when it is not.",
+        },
+    )
+    previous_last_used_at = fields.Function(
+        lambda row: wire_time(row.previous_last_used_at) if grace_until(row) else None,
+        required=True,
+        metadata={
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "When the secret in its grace was last good; right to within 60 seconds.",
+        },
+    )
     prefix = fields.String(
         required=True,
         allow_none=True,
@@ -291,6 +319,14 @@ class Offspring(Key):
             "format": "uuid",
             "description": "The id of the key that minted it, which may be gone.",
         },
+    )
+
+
+class Usage(Schema):
+    date = fields.String(required=True, metadata={"format": "date", "description": "The day, in UTC."})
+    checks = fields.Integer(required=True, metadata={"description": "Requests in which the key was good enough."})
+    refused = fields.Integer(
+        required=True, metadata={"description": "Requests in which it was not, or somebody tried a wrong secret."}
     )
 
 

@@ -12,6 +12,7 @@ from keys.key_fields import KeyChanges, NewKey
 from keys.search import words
 from keys.selection import Selection
 from keys.tenant_keys import Minted
+from keys.uses import DayOfUse
 from models import KeyRow
 from schemas import (
     ChangeKey,
@@ -26,6 +27,8 @@ from schemas import (
     Offspring,
     OfOwner,
     RotateKey,
+    Usage,
+    UsageQuery,
 )
 from web.contract import answers, fails, takes_body, takes_query
 
@@ -76,6 +79,16 @@ def get_api_key(name: str) -> KeyRow:
 def list_offspring(name: str) -> list[KeyRow]:
     """List the keys that were minted with a key, and those that were minted with these, nearest first."""
     return keyring().offspring(nfc(name))
+
+
+@bp.get("/v0/api_keys/<name>/usage")
+@requires("read")
+@takes_query(UsageQuery)
+@answers(200, Usage, many=True)
+@fails(UnknownApiKey)
+def show_usage(name: str, days: int) -> list[DayOfUse]:
+    """Show how often a key was used, by day, the oldest first."""
+    return keyring().usage(nfc(name), days)
 
 
 @bp.patch("/v0/api_keys/<name>")

@@ -10,7 +10,7 @@ from flask.cli import with_appcontext
 from cli.first_key import reachable
 from cli.link import link
 from cli.options import Duration, errors_as_exit_status, in_reach, login_name, require_text, tenant_option
-from identity.principal import ROLES
+from identity.principal import OF_PEOPLE
 from observability.terminal import say
 from runtime.sessions import REDEEMABLE
 from runtime.state import service
@@ -20,7 +20,7 @@ MAX_SESSION = timedelta(days=7)
 
 @click.command("console")
 @click.option("--owner", default=None, help="Who signs in; your login name if left out.")
-@click.option("--role", type=click.Choice(list(ROLES)), default="admin", show_default=True)
+@click.option("--role", type=click.Choice(OF_PEOPLE), default="admin", show_default=True)
 @tenant_option
 @click.option("--expires-in", type=Duration(), default="12h", show_default=True, help="How long the session lasts.")
 @click.option("--url", default=None, help="Where browsers find the service, as in https://keys.example.com.")

@@ -46,7 +46,7 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
 @command("create")
 @click.argument("name")
-@click.option("--role", help="read or write; write if left out.")
+@click.option("--role", help="check, read or write; write if left out.")
 @click.option("--scope", "scopes", multiple=True, help="What the key may do elsewhere; may be repeated.")
 @click.option("--expires-in", type=Duration(), help="For ever if left out.")
 @click.option("--owner", help="The person behind it; your login name if left out.")

@@ -7,7 +7,7 @@ from flask import Flask
 from flask.cli import with_appcontext
 
 from cli.options import Duration, errors_as_exit_status, in_reach, login_name, require_text, tenant_option
-from identity.principal import ROLES
+from identity.principal import OF_PEOPLE
 from identity.tokens import make_token
 from observability.terminal import say
 from runtime.secret_fingerprint import is_another
@@ -19,7 +19,7 @@ LONG_TOKEN = timedelta(days=30)  # a longer one comes with a warning
 
 @click.command("token")
 @click.option("--owner", default=None, help="Who the token speaks for; your login name if left out.")
-@click.option("--role", type=click.Choice(list(ROLES)), default="admin", show_default=True)
+@click.option("--role", type=click.Choice(OF_PEOPLE), default="admin", show_default=True)
 @tenant_option
 @click.option("--expires-in", type=Duration(), default="1h", show_default=True)
 @with_appcontext

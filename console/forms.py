@@ -37,7 +37,7 @@ SENTENCES = {
         "Must not contain U+0000.": "A description has no NUL character.",
     },
     "scopes": {"Longer than maximum length 50.": "A key has at most 50 scopes."},
-    "role": {"Must be one of: read, write.": "Choose what the key may do: read or write."},
+    "role": {"Must be one of: check, read, write.": "Choose what the key may do: nothing, read or write."},
 }
 BAD_SCOPE = "A scope begins with a letter or digit, and has at most 64 letters, digits and : . _ / -"
 

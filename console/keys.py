@@ -31,7 +31,11 @@ FILTERS = {
     "expired": "Expired",
     "disabled": "Disabled",
 }
-ROLES = {"read": "list keys", "write": "list, create, change and delete keys"}
+ROLES = {
+    "check": "do nothing: it is good at the gate alone",
+    "read": "list keys",
+    "write": "list, create, change and delete keys",
+}
 
 
 @bp.get("/keys")

@@ -11,7 +11,9 @@ from errors import (
 )
 from formats.redaction import redact, redact_values
 
-ROLES: dict[str, int] = {"read": 1, "write": 2, "admin": 3}
+# What a role may do, the less first. `check` may do nothing here: such a key is good at the gate alone.
+ROLES: dict[str, int] = {"check": 1, "read": 2, "write": 3, "admin": 4}
+OF_PEOPLE = ("read", "write", "admin")
 
 
 class Principal(NamedTuple):

@@ -10,7 +10,7 @@ import jwt
 from errors import AuthenticationFailed
 from formats.strict_json import MalformedJSON, parse_object
 from formats.times import timestamp
-from identity.principal import ROLES, Principal
+from identity.principal import OF_PEOPLE, Principal
 
 ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "keyhook"
@@ -83,7 +83,7 @@ def _require_type(header: dict[str, Any]) -> None:
 
 def _principal(claims: dict[str, Any]) -> Principal:
     sub, role, tenant = _text(claims, "sub"), _text(claims, "role"), _text({"tenant": "default", **claims}, "tenant")
-    if role not in ROLES:
+    if role not in OF_PEOPLE:
         raise AuthenticationFailed("bad token: unknown role")
     expires, issued = _numeric_date(claims, "exp"), _numeric_date(claims, "iat")
     if expires <= datetime.now(UTC):

@@ -12,7 +12,8 @@ from sqlalchemy import bindparam, or_, update
 from errors import DatabaseUnavailable
 from formats.times import now, timestamp
 from keys.bounded_cache import BoundedCache
-from keys.uses import Tally, add
+from keys.previous_use import PreviousUse
+from keys.uses import Tally, Uses, add
 from models import CheckedKey, api_keys
 from storage.database import BestEffortWriter
 
@@ -44,27 +45,42 @@ class LastUse:
         self._writer = writer
         self._pending: dict[str, dict[str, Any]] = {}
         self._tally = Tally()
+        self._previous = PreviousUse()
         # The moments (time.monotonic) at which a time in the future was corrected.
         self._corrected: BoundedCache[float] = BoundedCache(USE_PENDING)
         self._busy = threading.Lock()
         self._retry_at = 0.0
 
-    def note(self, row: CheckedKey, address: Callable[[], str | None]) -> None:
-        """Notes a use of a key. `address` is called only if the use will be written."""
+    def note(self, row: CheckedKey, matched_hash: str, address: Callable[[], str | None]) -> None:
+        """Notes a use of a key with one of its secrets. `address` is called only if the use will be written."""
         if _is_due(row.last_used_at) and len(self._pending) < USE_PENDING and self._may_write(row):
             due = _at(time.time() - USE_INTERVAL)
             self._pending[row.id] = {"key_id": row.id, "due": due, "at": now(), "ip": address()}
-        if self._tally.note(row.id) or self._pending:
+        if matched_hash != row.secret_hash:
+            self._previous.note(row.id, matched_hash)
+        if self._tally.note(row.id) or self._pending or self._previous:
             self.flush()
+
+    def refuse(self, key_id: str, *, noted: bool = False) -> None:
+        """Notes that a key was refused; `noted`: after `note`, since it is good and was not good enough."""
+        self._tally.refuse(key_id, noted=noted)
+
+    def waiting_uses(self, key_id: str) -> Uses:
+        """The uses of a key that are not written yet."""
+        with self._busy:
+            self._tally.count()
+            return self._tally.of(key_id)
 
     def flush(self) -> None:
         """Tries to write pending uses, without waiting: the last ones at once, the numbers once a minute."""
-        if not (self._pending or self._tally.is_waiting()) or not self._busy.acquire(blocking=False):
+        waiting = self._pending or self._previous or self._tally.is_waiting()
+        if not waiting or not self._busy.acquire(blocking=False):
             return
         try:
             self._tally.count()
             if time.monotonic() >= self._retry_at:
                 self._write_last()
+                self._previous.write(self._writer)
                 self._write_numbers()
         except DatabaseUnavailable:
             self._retry_at = time.monotonic() + USE_RETRY
@@ -89,15 +105,18 @@ class LastUse:
         """Writes pending uses at the end: retries for a moment if another process holds the lock."""
         end = time.monotonic() + USE_AT_END
         self._tally.hurry()
-        while (self._pending or self._tally) and time.monotonic() < end:
+        while self._is_unsettled() and time.monotonic() < end:
             self._retry_at = 0.0
             self.flush()
-            if self._pending or self._tally:
+            if self._is_unsettled():
                 time.sleep(0.02)
 
     def close(self) -> None:
         self.settle()
         self._writer.close()
+
+    def _is_unsettled(self) -> bool:
+        return bool(self._pending or self._previous or self._tally)
 
     def _may_write(self, row: CheckedKey) -> bool:
         """Whether a use in the future may be corrected: once a minute, or two clocks would correct it at every use."""

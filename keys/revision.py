@@ -12,7 +12,7 @@ from errors import KeyChanged
 from models import KeyRow
 
 _LENGTH = 16  # hexadecimal digits
-_USES = ("last_used_at", "last_used_ip")
+_USES = ("last_used_at", "last_used_ip", "previous_last_used_at")
 _COLUMNS = [column for column in KeyRow._fields if column not in _USES]
 
 

@@ -33,6 +33,7 @@ from keys.lineage import family, forget, forget_all, generations, key_ids
 from keys.paging import Page
 from keys.revision import family_rev, require_unchanged, rev
 from keys.selection import ALL, Selection
+from keys.uses import DayOfUse
 from keys.verification import KeyVerifier
 from models import UNIQUE_NAME, KeyRow, api_keys, is_contained, lineage, status
 from storage.database import Storage, UniqueViolation
@@ -78,6 +79,10 @@ class TenantKeys:
         found, key = generations(self.get(name).id), api_keys.alias()
         below = select(key).join(found, key.c.id == found.c.id).where(found.c.depth > 0)
         return _typed(self._storage.all(below.order_by(found.c.depth, key.c.seq)))
+
+    def usage(self, name: str, days: int) -> list[DayOfUse]:
+        """How often a key was good and was refused, a day each, the oldest first. Raises UnknownApiKey."""
+        return uses.of_key(self._storage, self.get(name).id, days, self._verifier.last_use.waiting_uses)
 
     def create(self, new: NewKey, owner: str | None = None) -> Minted:
         """Mints a key for the owner, by default the owner of the acting credential.
@@ -182,6 +187,7 @@ class TenantKeys:
                 "previous_hash": row.secret_hash if until else None,
                 "previous_prefix": row.prefix if until else None,
                 "previous_until": until,
+                "previous_last_used_at": None,
             }
             tx.execute(update(api_keys).where(api_keys.c.id == row.id).values(values))
             self._record(tx, "key.rotated", [Subject(row.id, row.name)], {"grace_seconds": grace_seconds})

@@ -1,4 +1,4 @@
-"""How often keys are used, by day: counted in memory, and added now and then to one row a key.
+"""How often keys are used and refused, by day: counted in memory, and added now and then to one row a key.
 
 A check only appends to a queue, which is safe without a lock. A crash loses the uses of a minute at most, and an
 orderly end none.
@@ -6,9 +6,9 @@ orderly end none.
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
 
@@ -21,10 +21,25 @@ QUEUED = 1000  # uses that wait to be counted
 COUNTED = 10_000  # keys that wait to be written: while they cannot be, the uses of further keys are lost
 BATCH = 500  # keys in one transaction
 
-Days = Counter[str]  # uses by day, as 2026-11-26
-Counts = dict[str, Days]  # by the id of the key
+Days = Counter[str]  # a number by day, as 2026-11-26
 
-_VALUES: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("key_id", "through", "counts")}
+
+class Uses(NamedTuple):
+    """The requests with a key: those in which it was good enough, and those in which it was not."""
+
+    checks: Days
+    refused: Days
+
+
+class DayOfUse(NamedTuple):
+    date: str
+    checks: int
+    refused: int
+
+
+Counts = dict[str, Uses]  # by the id of the key
+
+_VALUES: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("key_id", "through", "counts", "refused")}
 _ADD = insert(uses).values(_VALUES)
 _CHANGE = update(uses).where(uses.c.key_id == bindparam("new_key_id")).values(_VALUES)
 
@@ -34,20 +49,25 @@ class Tally:
 
     def __init__(self) -> None:
         self._queue: deque[str] = deque()
+        self._refused: deque[tuple[str, bool]] = deque()
         self._counts: Counts = {}
         self._due_at = time.monotonic() + WRITTEN_EVERY
 
     def __bool__(self) -> bool:
-        return bool(self._queue or self._counts)
+        return bool(self._queue or self._refused or self._counts)
 
     def note(self, key_id: str) -> bool:
         """Notes a use; returns whether the queue has become long, so that it should be counted."""
         self._queue.append(key_id)
         return len(self._queue) >= QUEUED
 
+    def refuse(self, key_id: str, *, noted: bool) -> None:
+        """Notes that a key was refused; `noted`: after it had been noted as used, which is taken back."""
+        self._refused.append((key_id, noted))
+
     def is_waiting(self) -> bool:
         """Whether there is something to do: a long queue, or counts to be written."""
-        return len(self._queue) >= QUEUED or self.is_due()
+        return len(self._queue) >= QUEUED or len(self._refused) >= QUEUED or self.is_due()
 
     def is_due(self) -> bool:
         return time.monotonic() >= self._due_at and bool(self)
@@ -57,11 +77,22 @@ class Tally:
         self._due_at = 0.0
 
     def count(self) -> None:
-        """Counts the queue under the day of today."""
+        """Counts the queues under the day of today."""
         day = today().isoformat()
         for key_id in [self._queue.popleft() for _ in range(len(self._queue))]:
-            if key_id in self._counts or len(self._counts) < COUNTED:
-                self._counts.setdefault(key_id, Counter())[day] += 1
+            self._add(key_id, day, checks=1)
+        for key_id, noted in [self._refused.popleft() for _ in range(len(self._refused))]:
+            self._add(key_id, day, checks=-1 if noted else 0, refused=1)
+
+    def of(self, key_id: str) -> Uses:
+        """What is counted of one key and not written yet."""
+        return self._counts.get(key_id) or Uses(Counter(), Counter())
+
+    def _add(self, key_id: str, day: str, checks: int, refused: int = 0) -> None:
+        if key_id in self._counts or len(self._counts) < COUNTED:
+            uses = self._counts.setdefault(key_id, Uses(Counter(), Counter()))
+            uses.checks[day] += checks
+            uses.refused[day] += refused
 
     def batches(self) -> Iterable[Counts]:
         """What is to be written, in parts. Each is taken off when the next one is asked for."""
@@ -81,9 +112,9 @@ def add(tx: Connection, counts: Counts) -> None:
     """
     wanted = select(api_keys.c.id).where(api_keys.c.id.in_(list(counts))).order_by(api_keys.c.id)
     living = [row.id for row in tx.execute(wanted.with_for_update(key_share=True))]
-    known = {row.key_id: _read(row.through, row.counts) for row in tx.execute(_of(living))}
+    known = {row.key_id: _uses(row) for row in tx.execute(_of(living))}
     for statement, ids in ((_CHANGE, known), (_ADD, [key_id for key_id in living if key_id not in known])):
-        rows = [_row(key_id, known.get(key_id, Counter()) + counts[key_id]) for key_id in ids]
+        rows = [_row(key_id, _sum(known.get(key_id), counts[key_id])) for key_id in ids]
         if rows:
             tx.execute(statement, rows)
 
@@ -96,10 +127,18 @@ def forget(tx: Connection, key_ids: Sequence[str] | Select[tuple[str]]) -> None:
 def by_day(
     storage: Storage, mine: Select[tuple[object, ...]], key_ids: Sequence[str], days: int
 ) -> dict[str, list[int]]:
-    """A number a day, the last one for today, of each of the keys that `mine` selects too."""
+    """A number of checks a day, the last one for today, of each of the keys that `mine` selects too."""
     chosen = mine.with_only_columns(uses).join(uses, uses.c.key_id == api_keys.c.id).where(api_keys.c.id.in_(key_ids))
     found = {row.key_id: _latest(row.through, row.counts, days) for row in storage.all(chosen)} if key_ids else {}
     return {key_id: found.get(key_id) or [0] * days for key_id in key_ids}
+
+
+def of_key(storage: Storage, key_id: str, days: int, waiting: Callable[[str], Uses]) -> list[DayOfUse]:
+    """Every day, the oldest first, with what is not written yet in this process."""
+    row = storage.first(_of([key_id]))  # before `waiting`, or what is written between would count twice
+    found = _sum(_uses(row) if row else None, waiting(key_id))
+    shown = [(today() - timedelta(days=ago)).isoformat() for ago in reversed(range(days))]
+    return [DayOfUse(day, found.checks[day], found.refused[day]) for day in shown]
 
 
 def today() -> date:
@@ -110,18 +149,30 @@ def _of(key_ids: list[str]) -> Select[tuple[object, ...]]:
     return select(uses).where(uses.c.key_id.in_(key_ids))
 
 
-def _row(key_id: str, days: Mapping[str, int]) -> dict[str, str]:
+def _sum(known: Uses | None, new: Uses) -> Uses:
+    """Both together, without days of nothing. A number that was taken back on another day leaves no debt."""
+    if known is None:
+        return Uses(+new.checks, +new.refused)
+    return Uses(known.checks + new.checks, known.refused + new.refused)
+
+
+def _uses(row: Any) -> Uses:
+    return Uses(_read(row.through, row.counts), _read(row.through, row.refused))
+
+
+def _row(key_id: str, uses: Uses) -> dict[str, str]:
     """KEPT days up to the last one. A clock that was wrong may have left days to come, which go."""
-    known = [day for day in days if day <= (today() + timedelta(days=1)).isoformat()]
+    known = [day for day in (*uses.checks, *uses.refused) if day <= (today() + timedelta(days=1)).isoformat()]
     last = date.fromisoformat(max(known, default=today().isoformat()))
     shown = [(last - timedelta(days=ago)).isoformat() for ago in reversed(range(KEPT))]
-    counts = " ".join(str(days.get(day, 0)) for day in shown).removeprefix("0 " * _leading(shown, days))
-    return {"new_key_id": key_id, "new_through": last.isoformat(), "new_counts": counts}
+    counts, refused = _written(shown, uses.checks), _written(shown, uses.refused)
+    return {"new_key_id": key_id, "new_through": last.isoformat(), "new_counts": counts, "new_refused": refused}
 
 
-def _leading(shown: list[str], days: Mapping[str, int]) -> int:
-    """The number of days before the first use."""
-    return next((number for number, day in enumerate(shown) if days.get(day)), len(shown) - 1)
+def _written(shown: list[str], days: Days) -> str:
+    """The numbers from the first day that has one."""
+    first = next((number for number, day in enumerate(shown) if days[day]), len(shown) - 1)
+    return " ".join(str(days[day]) for day in shown[first:])
 
 
 def _read(through: str, counts: str) -> Days:

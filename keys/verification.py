@@ -49,9 +49,9 @@ class KeyVerifier:
         verified = self.authenticate_secret(text)
         row = verified.row
         if row.disabled:
-            raise AuthenticationFailed("disabled key", told="The API key is disabled", key_id=row.id)
+            raise self._refused(row, "disabled key", told="The API key is disabled")
         if is_expired(row):
-            raise AuthenticationFailed("expired key", told="The API key has expired", key_id=row.id)
+            raise self._refused(row, "expired key", told="The API key has expired")
         return verified
 
     def authenticate_secret(self, text: str) -> VerifiedKey:
@@ -64,10 +64,15 @@ class KeyVerifier:
             raise AuthenticationFailed("unknown key", key_id=parsed.id)
         matched = self.hasher.matching_hash(parsed.secret, valid_hashes(row))
         if matched is None:
-            raise AuthenticationFailed("wrong secret", key_id=parsed.id)
+            raise self._refused(row, "wrong secret")
         if parsed.prefix != (prefix_of(row, matched) or parsed.prefix):
-            raise AuthenticationFailed("wrong prefix", key_id=parsed.id)
+            raise self._refused(row, "wrong prefix")
         return VerifiedKey(row, matched)
+
+    def _refused(self, row: CheckedKey, why: str, told: str | None = None) -> AuthenticationFailed:
+        """The refusal of a key that is there, counted: its owner sees that somebody tries."""
+        self.last_use.refuse(row.id)
+        return AuthenticationFailed(why, told=told, key_id=row.id)
 
 
 def surrounded(text: str) -> AuthenticationFailed | None:

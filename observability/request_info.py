@@ -1,13 +1,19 @@
 """Facts about a request beside its answer, for the headers of the answer and the line in the log."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 ENVIRON_KEY = "keyhook.request"
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+
+class Refusals(Protocol):
+    """Counts the refusals of keys."""
+
+    def refuse(self, key_id: str, *, noted: bool = False) -> None: ...
 
 
 @dataclass(slots=True)
@@ -17,6 +23,7 @@ class RequestInfo:
     id: str | None = None
     who: str = "-"  # the caller, as `<kind>:<name>`
     acting_key: str | None = None  # the id of the caller's own API key
+    refusals: Refusals | None = None  # which count it if it is not good enough
     refused_key: str | None = None  # the id of the API key that was refused
     reason: str | None = None  # why the request was refused; for the log alone
     headers: list[tuple[str, str]] = field(default_factory=list)  # of any answer

@@ -49,7 +49,7 @@ class Authenticator:
             return principal
         verified = self._keys.verify(credential)
         _require_tenant(verified.row.tenant, tenant, verified.row.id)
-        self._keys.last_use.note(verified.row, address)
+        self._keys.last_use.note(verified.row, verified.matched_hash, address)
         return self._holder_of_key(verified)
 
     def holder_of_key(self, text: str) -> Principal:

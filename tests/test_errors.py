@@ -72,9 +72,9 @@ def test_route_comes_before_method_credential_role_media_type_size_and_body(
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("PUT", "/v0/api_keys", "DELETE, GET, HEAD, POST"),
+        ("PUT", "/v0/api_keys", "DELETE, GET, HEAD, PATCH, POST"),
         ("PUT", "/healthz", "GET, HEAD"),
-        ("OPTIONS", "/v0/api_keys", "DELETE, GET, HEAD, POST"),
+        ("OPTIONS", "/v0/api_keys", "DELETE, GET, HEAD, PATCH, POST"),
         ("POST", "/v0/api_keys/k", "DELETE, GET, HEAD, PATCH"),
         ("GET", "/v0/api_keys/k/rotate", "POST"),
         ("DELETE", "/v0/audit", "GET, HEAD"),

@@ -109,7 +109,9 @@ class Scene:
 
     def insufficient_permissions(self, operation: Operation) -> Any:
         asked: dict[str, Any] = {"query_string": {"role": "write"}} if operation.id == "auth" else {}
-        return self.send(operation, by=self.token("read"), **asked)
+        refused = operation.said["responses"]["403"]["content"]["application/json"]["examples"]
+        low = refused["InsufficientPermissions"]["value"]["details"]["actual"]
+        return self.send(operation, by=self.mint("caller", role=low), **asked)
 
     def insufficient_scope(self, operation: Operation) -> Any:
         key = self.mint("caller", scopes=["photos:read"])
@@ -290,7 +292,16 @@ def test_a_member_says_what_it_is(schema: str, member: str, said: dict[str, Any]
 
 
 def test_every_schema_is_in_the_document() -> None:
-    of_queries = {"AuthQuery", "AuditPage", "DeleteKey", "DeleteKeyById", "KeyPage", "NoParameters", "OfOwner"}
+    of_queries = {
+        "AuthQuery",
+        "AuditPage",
+        "DeleteKey",
+        "DeleteKeyById",
+        "KeyPage",
+        "NoParameters",
+        "OfOwner",
+        "UsageQuery",
+    }
     ours = {name for name, value in vars(schemas).items() if isinstance(value, type) and issubclass(value, Schema)}
     assert ours - {"Schema", "Body"} == set(DOCUMENT["components"]["schemas"]) | of_queries
 

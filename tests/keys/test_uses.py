@@ -14,7 +14,7 @@ from flask import Flask
 
 from keys import uses
 from keys.catalog import Catalog
-from keys.uses import QUEUED, Tally, _read, _row, today
+from keys.uses import QUEUED, Tally, Uses, _read, _row, today
 from tests.rows import ago, move, sql
 from tests.servers import SERVE, Server
 from tests.statements import Statements
@@ -125,7 +125,7 @@ def test_the_queue_stays_short_under_load() -> None:
     assert not tally.is_waiting()
     tally.hurry()
     [batch] = tally.batches()
-    assert batch == {"key": {today().isoformat(): QUEUED}}
+    assert batch == {"key": (Counter({today().isoformat(): QUEUED}), Counter())}
     assert not tally
 
 
@@ -136,7 +136,7 @@ def test_more_keys_than_there_is_room_for_are_left_out(monkeypatch: pytest.Monke
     for key in "abcdea":
         tally.note(key)
     tally.count()
-    assert [{key: days.total() for key, days in batch.items()} for batch in tally.batches()] == [
+    assert [{key: uses.checks.total() for key, uses in batch.items()} for batch in tally.batches()] == [
         {"a": 2, "b": 1},
         {"c": 1},
     ]
@@ -164,8 +164,8 @@ def test_days_are_added_and_shifted(known: dict[int, int], new: dict[int, int], 
     days = Counter({day(ago): number for ago, number in known.items()}) + Counter(
         {day(ago): n for ago, n in new.items()}
     )
-    row = _row("k", days)
-    assert row == {"new_key_id": "k", "new_through": day(through), "new_counts": counts}
+    row = _row("k", Uses(days, Counter()))
+    assert row == {"new_key_id": "k", "new_through": day(through), "new_counts": counts, "new_refused": "0"}
     assert +_read(row["new_through"], row["new_counts"]) == {d: n for d, n in days.items() if day(89) <= d <= day(-1)}
 
 
