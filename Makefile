@@ -4,8 +4,8 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 5000
 BIN := .venv/bin
-# What `make run` needs: with a database of PostgreSQL its driver as well.
-RUNTIME := .venv/runtime $(if $(filter postgresql:%,$(KEYHOOK_DATABASE_URL)),.venv/postgresql)
+# What `make run` needs: with a database of PostgreSQL its driver as well, with KEYHOOK_LIMITS_URL that of Redis.
+RUNTIME := .venv/runtime $(if $(filter postgresql:%,$(KEYHOOK_DATABASE_URL)),.venv/postgresql) $(if $(KEYHOOK_LIMITS_URL),.venv/redis)
 .DEFAULT_GOAL := help
 
 .PHONY: help run serve test quick check lint format bench pictures requirements migration clean
@@ -45,6 +45,7 @@ pictures: .venv/development  ## every page of the console as a picture, in pictu
 requirements: .venv/development  ## renew every pin
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt requirements.in
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-postgresql.txt requirements-postgresql.in
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-redis.txt requirements-redis.in
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-dev.txt requirements-dev.in
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o bench/requirements.txt bench/requirements.in
 
@@ -67,11 +68,15 @@ clean:  ## what can be made again; never instance/, which holds people's keys
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-postgresql.txt
 	@touch $@
 
+.venv/redis: .venv/runtime requirements-redis.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-redis.txt
+	@touch $@
+
 .venv/bench/done: .venv/runtime requirements-postgresql.txt bench/requirements.txt
 	@test -x .venv/bench/bin/python || $(PYTHON) -m venv .venv/bench
 	@.venv/bench/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-postgresql.txt -r bench/requirements.txt
 	@touch $@
 
-.venv/development: .venv/postgresql requirements-dev.txt
+.venv/development: .venv/postgresql .venv/redis requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

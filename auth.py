@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from flask import Blueprint, Flask, current_app, g, request
 
-from errors import AuthenticationFailed, DatabaseUnavailable, InsufficientPermissions
+from errors import AddressNotAllowed, AuthenticationFailed, DatabaseUnavailable, InsufficientPermissions
 from formats.times import wire_time
 from identity.principal import ROLES, Principal, RequestOrigin
 from keys.tenant_keys import TenantKeys
@@ -42,7 +42,7 @@ def requires(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         terms = enter(guarded)
         terms.access = role
-        terms.failures += [AuthenticationFailed, DatabaseUnavailable]
+        terms.failures += [AuthenticationFailed, AddressNotAllowed, DatabaseUnavailable]
         if ROLES.get(role, 0) > min(ROLES.values()):
             terms.failures.append(InsufficientPermissions)
         return guarded
@@ -123,6 +123,8 @@ def authenticate(state: AppState, environ: "WSGIEnvironment", credential: str | 
     info = request_info(environ)
     info.who = f"{principal.kind}:{principal.key_name or principal.owner}"
     info.acting_key, info.refusals = principal.key_id, state.keys.last_use
+    if principal.networks:
+        principal.require_address(address())
     if principal.key_id and (ends := wire_time(principal.expires_at)):
         info.headers.append(("Keyhook-Key-Expires", ends))
     return principal

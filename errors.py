@@ -31,7 +31,7 @@ class StartupError(SystemExit):
 class KeyhookError(Exception):
     """Base of the errors that a client is told: an HTTP status, an `error_code`, a message and its details."""
 
-    status: ClassVar[int] = 500
+    status: int = 500
     message: ClassVar[str] = "The service failed to answer this request"
 
     def __init__(self, details: Any = None, message: str | None = None) -> None:
@@ -152,14 +152,8 @@ class AuthenticationFailed(KeyhookError):
         self.headers.setlist("WWW-Authenticate", [self.BASIC, self.headers["WWW-Authenticate"]])
 
 
-class Forbidden(KeyhookError):
-    """Base of the refusals of a good credential that is not good enough (RFC 6750 section 3.1)."""
-
-    status = 403
-
-    def __init__(self, details: Any) -> None:
-        super().__init__(details)
-        self.headers["WWW-Authenticate"] = f'{AuthenticationFailed.CHALLENGE}, error="insufficient_scope"'
+class NotGoodEnough(KeyhookError):
+    """Base of the refusals of a good credential."""
 
     def note(self, info: RequestInfo) -> None:
         """Also notes the id of the caller's key, since another tenant may have a key of that name, and counts it."""
@@ -167,6 +161,66 @@ class Forbidden(KeyhookError):
         info.refused_key = info.acting_key or info.refused_key
         if info.acting_key and info.refusals:
             info.refusals.refuse(info.acting_key, noted=True)
+
+
+class Forbidden(NotGoodEnough):
+    """Base of the refusals of a credential that lacks something (RFC 6750 section 3.1)."""
+
+    status = 403
+
+    def __init__(self, details: Any) -> None:
+        super().__init__(details)
+        self.headers["WWW-Authenticate"] = f'{AuthenticationFailed.CHALLENGE}, error="insufficient_scope"'
+
+
+class RateLimited(NotGoodEnough):
+    """The allowance of a key is used up (RFC 6585 section 4). `retry_after` is in seconds."""
+
+    status = 429
+    message = "The key was used too often"
+
+    def __init__(self, requests: int, seconds: int, retry_after: int) -> None:
+        super().__init__({"requests": requests, "seconds": seconds, "retry_after": retry_after})
+        self.headers["Retry-After"] = str(retry_after)
+        self.headers.extend(rate_headers(requests, seconds, 0, retry_after))
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(1, 3600, 3600)
+
+    def as_forbidden(self) -> None:
+        """Answers with 403, since nginx makes a 500 of any other refusal."""
+        self.status = 403
+
+
+def rate_headers(requests: int, seconds: int, remaining: int, reset: int) -> list[tuple[str, str]]:
+    """The headers that tell a client its allowance (draft-ietf-httpapi-ratelimit-headers-10)."""
+    return [
+        ("RateLimit-Policy", f'"key";q={requests};w={seconds}'),
+        ("RateLimit", f'"key";r={remaining};t={reset}'),
+    ]
+
+
+class AddressNotAllowed(Forbidden):
+    message = "The key may not be used from this address"
+
+    def __init__(self, address: str) -> None:
+        super().__init__({"address": address})
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls("127.0.0.1")
+
+
+class HostNotAllowed(Forbidden):
+    message = "The key is not good for this host"
+
+    def __init__(self, host: str | None) -> None:
+        super().__init__({"host": host})
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(None)
 
 
 class InsufficientPermissions(Forbidden):
@@ -243,6 +297,32 @@ class ExpiryExceedsCreator(ExceedsCreator):
     @classmethod
     def example(cls) -> Self:
         return cls(requested=None, creator="2099-01-01T00:00:00Z")
+
+
+class HostExceedsCreator(ExceedsCreator):
+    message = "A key can give only hosts that it is good for itself"
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(requested=[], creator=["photos.example.com"])
+
+
+class NetworkExceedsCreator(ExceedsCreator):
+    message = "A key can give only networks that it may be used from itself"
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(requested=[], creator=["127.0.0.0/8"])
+
+
+class RateExceedsCreator(ExceedsCreator):
+    """What a limited key mints draws from the allowance of that key, and it can touch nothing beyond."""
+
+    message = "A key with a rate limit can give no other allowance than its own"
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(requested=None, creator={"requests": 10, "seconds": 3600})
 
 
 class UnknownApiKey(KeyhookError):

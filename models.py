@@ -33,7 +33,7 @@ NAMES = {
 }
 db = SQLAlchemy(metadata=MetaData(naming_convention=NAMES))
 
-SCHEMA = "0006"  # the newest migration; a test holds it to migrations/versions
+SCHEMA = "0007"  # the newest migration; a test holds it to migrations/versions
 
 # A number that a database gives out in order. In SQLite only an INTEGER counts up by itself; it has 64 bits too.
 Number = BigInteger().with_variant(Integer(), "sqlite")
@@ -71,8 +71,14 @@ api_keys = db.Table(
     Column("hint", String(4)),  # the last four characters of the key's text
     Column("disabled_by", String(10)),  # the kind of actor; null while the key is enabled
     Column("previous_last_used_at", Time),  # of the secret before the last rotation, since then
+    Column("hosts", Text, nullable=False, server_default=text("''")),  # separated by spaces, as networks are
+    Column("networks", Text, nullable=False, server_default=text("''")),
+    Column("rate_limit", String(13)),  # as 100/60: requests in so many seconds
+    Column("allowance", String(36)),  # the id of the key whose rate limit counts; it outlives that key
+    Column("metadata", Text, nullable=False, server_default=text("'{}'")),  # JSON
     UniqueConstraint("tenant", "name", name=UNIQUE_NAME),
     Index("ix_api_keys_tenant_seq", "tenant", "seq"),
+    Index("ix_api_keys_allowance", "allowance", **_where("allowance IS NOT NULL")),
     # For the notices about keys that end soon; a key without an end, or without a grace, is in neither.
     Index("ix_api_keys_tenant_expires_at", "tenant", "expires_at", **_where("expires_at IS NOT NULL")),
     Index("ix_api_keys_tenant_previous_until", "tenant", "previous_until", **_where("previous_until IS NOT NULL")),
@@ -161,6 +167,11 @@ class KeyRow(NamedTuple):
     hint: str | None
     disabled_by: str | None
     previous_last_used_at: str | None
+    hosts: str
+    networks: str
+    rate_limit: str | None
+    allowance: str | None
+    metadata: str
 
 
 class CheckedKey(NamedTuple):
@@ -181,6 +192,10 @@ class CheckedKey(NamedTuple):
     previous_until: str | None
     prefix: str | None
     previous_prefix: str | None
+    hosts: str
+    networks: str
+    rate_limit: str | None
+    allowance: str | None
 
 
 class Expiring(Protocol):

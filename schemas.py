@@ -13,26 +13,30 @@ from errors import EXAMPLE_ID
 from formats.names import MAX_NAME
 from formats.redaction import redact
 from formats.times import now, wire_time
+from identity.places import HOST, MAX_HOST, MAX_HOSTS, MAX_NETWORKS
 from identity.principal import ROLES
-from keys.key_fields import KeyChanges, NewKey
+from identity.rates import MAX_REQUESTS, MAX_SECONDS, RateLimit
+from keys.key_fields import KeyChanges, NewKey, rate_shown
 from keys.uses import KEPT
 from models import grace_until, status
 from web.fields import (
-    MAX_SCOPES,
     Body,
     Flag,
     KeyId,
     Name,
-    Scopes,
+    Network,
+    Notes,
     StrictBoolean,
     StrictInteger,
     Text,
     Timestamp,
     WholeNumber,
+    Words,
 )
 
 NAME = r"^(?!\.{1,2}$)[^/\s]([^/]*[^/\s])?$"  # for the document; the class Name decides
 SCOPE = r"^[A-Za-z0-9][A-Za-z0-9:._/-]{0,63}\Z"
+MAX_SCOPES = 50
 MAX_DESCRIPTION = 500  # characters
 MAX_PAGE = 1000
 MAX_GRACE = 30 * 24 * 3600  # seconds
@@ -80,12 +84,12 @@ def _key_role(more_to_say: str = "", **more: Any) -> fields.String:
     return fields.String(validate=validate.OneOf(["check", "read", "write"]), metadata={"description": note}, **more)
 
 
-def _scopes() -> Scopes:
+def _scopes() -> Words:
     word = fields.String(
         validate=validate.Regexp(SCOPE, error="Not a valid scope."), metadata={"example": "photos:read"}
     )
     note = "What the key may do elsewhere: words that only your own services understand."
-    return Scopes(word, validate=validate.Length(max=MAX_SCOPES), metadata={"description": note})
+    return Words(word, MAX_SCOPES, metadata={"description": note})
 
 
 def _expires_at() -> Timestamp:
@@ -98,6 +102,30 @@ def _description() -> Text:
     return Text(validate=validate.Length(max=MAX_DESCRIPTION), metadata=shown)
 
 
+def _hosts(**more: Any) -> Words:
+    host = fields.String(
+        validate=[validate.Length(max=MAX_HOST), validate.Regexp(HOST, error="Not a valid host name in lower case.")],
+        metadata={"example": "photos.example.com"},
+    )
+    note = "The hosts that the key is good for at the gate; `*.` stands for one label. None: any."
+    return Words(host, MAX_HOSTS, metadata={"description": note}, **more)
+
+
+def _networks(**more: Any) -> Words:
+    block = Network(metadata={"format": "cidr", "example": "192.0.2.0/24"})
+    note = "The networks from which the key may be used, at every route. None: any."
+    return Words(block, MAX_NETWORKS, metadata={"description": note}, **more)
+
+
+def _rate_limit(**more: Any) -> fields.Nested:
+    note = "How often the key may be used at the gate, with all that it mints; null for no limit."
+    return fields.Nested(Rate, allow_none=True, metadata={"description": note}, **more)
+
+
+def _notes(**more: Any) -> Notes:
+    return Notes(metadata={"description": "Notes of your own: shown, and never judged."}, **more)
+
+
 def _wanted(note: str) -> fields.String:
     """A parameter that demands nothing when it is left out, and is refused when it is empty."""
     return fields.String(load_default="", validate=validate.Length(min=1), metadata={"description": note})
@@ -108,12 +136,35 @@ def _with_tuples(given: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
+class Rate(Schema):
+    requests = StrictInteger(
+        strict=True,
+        required=True,
+        validate=validate.Range(1, MAX_REQUESTS),
+        metadata={"description": "At most so many", "example": 100},
+    )
+    seconds = StrictInteger(
+        strict=True,
+        required=True,
+        validate=validate.Range(1, MAX_SECONDS),
+        metadata={"description": "in any span of so many seconds.", "example": 60},
+    )
+
+    @post_load
+    def make(self, given: dict[str, Any], **_: Any) -> RateLimit:
+        return RateLimit(**given)
+
+
 class CreateKey(Body[NewKey]):
     name = _name(required=True)
     role = _key_role(" When left out: `write`.")
     scopes = _scopes()
     expires_at = _expires_at()
     description = _description()
+    hosts = _hosts()
+    networks = _networks()
+    rate_limit = _rate_limit()
+    metadata = _notes()
 
     @post_load
     def make(self, given: dict[str, Any], **_: Any) -> NewKey:
@@ -127,6 +178,10 @@ class ChangeKey(Body[KeyChanges]):
     scopes = _scopes()
     expires_at = _expires_at()
     disabled = StrictBoolean(metadata={"description": "A disabled key is refused until it is enabled again."})
+    hosts = _hosts()
+    networks = _networks()
+    rate_limit = _rate_limit()
+    metadata = _notes()
 
     @post_load
     def make(self, given: dict[str, Any], **_: Any) -> KeyChanges:
@@ -250,7 +305,9 @@ class Key(Schema):
     )
     name = _name(required=True)
     role = _key_role(required=True)
-    scopes = Scopes(fields.String(), required=True, metadata={"description": "What the key may do elsewhere."})
+    scopes = Words(
+        fields.String(), MAX_SCOPES, required=True, metadata={"description": "What the key may do elsewhere."}
+    )
     description = fields.String(required=True, metadata={"description": "For people."})
     owner = fields.String(required=True, metadata={"description": "The person behind the key.", "example": "alice"})
     created_at = Timestamp(required=True, metadata={"description": "When the key was minted."})
@@ -276,6 +333,18 @@ class Key(Schema):
             "description": "`disabled`, else `expired`, else `active`.",
         },
     )
+    hosts = _hosts(required=True)
+    networks = _networks(required=True)
+    rate_limit = fields.Function(
+        lambda row: rate_shown(row.rate_limit),
+        required=True,
+        metadata={
+            "type": ["object", "null"],
+            "properties": {"requests": {"type": "integer"}, "seconds": {"type": "integer"}},
+            "description": "How often the key may be used at the gate, with all that it mints; null for no limit.",
+        },
+    )
+    metadata = _notes(required=True)
     grace_until = fields.Function(
         lambda row: wire_time(grace_until(row)),
         required=True,
@@ -397,6 +466,12 @@ class AuthQuery(Schema):
             "`Origin` and `Access-Control-Request-Method`. The proxy must set the first of them itself."
         },
     )
+    limited = fields.String(
+        validate=validate.OneOf(["403"]),
+        metadata={
+            "description": "A key that was used too often is refused with 403, since nginx makes a 500 of a 429."
+        },
+    )
     key_param = fields.String(
         validate=validate.Length(min=1),
         metadata={
@@ -426,8 +501,11 @@ class Identity(Schema):
         validate=validate.OneOf(list(ROLES)),
         metadata={"description": "What it may do to this service."},
     )
-    scopes = Scopes(
-        fields.String(), required=True, metadata={"description": "What it may do elsewhere; empty for a person."}
+    scopes = Words(
+        fields.String(),
+        MAX_SCOPES,
+        required=True,
+        metadata={"description": "What it may do elsewhere; empty for a person."},
     )
     key_id = fields.String(
         required=True, allow_none=True, metadata={"format": "uuid", "description": "Null for a person."}

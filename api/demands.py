@@ -8,15 +8,18 @@ from errors import UnknownDemand
 from formats.redaction import redact
 
 REPEATABLE = ("scope", "role", "tenant")
-ONCE = ("challenge", "preflight", "key_param")
-WORDS = {"challenge": "basic", "preflight": "pass"}  # the only value of each
+ONCE = ("challenge", "preflight", "key_param", "limited")
+WORDS = {"challenge": "basic", "preflight": "pass", "limited": "403"}  # the only value of each
 MAX_TOLD = 200  # characters of a parameter's name in a refusal
 _SHORT = 512  # characters of a query that is cached
 _NOT_TEXT = "\ufffd"  # stands for bytes that are no UTF-8
 
 
 class Demands(NamedTuple):
-    """Every scope and role is required, and one of the tenants; `key_param` is empty if the URI may hold no key."""
+    """Every scope and role is required, and one of the tenants; `key_param` is empty if the URI may hold no key.
+
+    `limited`: a key that was used too often is refused with 403.
+    """
 
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
@@ -24,6 +27,7 @@ class Demands(NamedTuple):
     basic: bool = False
     preflight: bool = False
     key_param: str = ""
+    limited: bool = False
 
 
 NONE = Demands()
@@ -52,6 +56,7 @@ def _read(query: str) -> Demands:
         basic=bool(given["challenge"]),
         preflight=bool(given["preflight"]),
         key_param="".join(given["key_param"]),
+        limited=bool(given["limited"]),
     )
 
 

@@ -17,11 +17,14 @@ from api.demands import NONE, Demands, read_demands
 from api.resource import Resource, Tag
 from auth import authenticate, gate_credential, public
 from errors import (
+    AddressNotAllowed,
     AuthenticationFailed,
     DatabaseUnavailable,
+    HostNotAllowed,
     InsufficientPermissions,
     InsufficientScope,
     MethodNotAllowed,
+    RateLimited,
     TenantNotAllowed,
     UnknownDemand,
 )
@@ -31,7 +34,7 @@ from observability.request_info import request_info
 from runtime.state import AppState, service
 from schemas import AuthQuery, Identity
 from web.contract import documents, fails
-from web.forwarded import is_preflight
+from web.forwarded import is_preflight, original_host
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -63,17 +66,17 @@ PREFLIGHT: Rendered = json.dumps(_nobody).encode(), [(name, "") for name in IDEN
 
 
 @public  # it authenticates by itself: only here other credentials than a bearer count
-@documents(200, Identity, headers=tuple(IDENTITY_HEADERS), query=AuthQuery)
+@documents(200, Identity, headers=(*IDENTITY_HEADERS, "RateLimit-Policy", "RateLimit"), query=AuthQuery)
 @fails(AuthenticationFailed, InsufficientPermissions, InsufficientScope, TenantNotAllowed, UnknownDemand)
-@fails(DatabaseUnavailable)
+@fails(AddressNotAllowed, HostNotAllowed, RateLimited, DatabaseUnavailable)
 def auth() -> Response:
     """Say whether a credential is good, for a reverse proxy.
 
     The credential is read from `X-API-Key` first, then from `Authorization`: as `Bearer`, `ApiKey` or `Token`, or as
     the password of `Basic` (its user name if the password is empty). Every `scope` is required, one of the `tenant`s,
     and at least the `role`. Any other parameter is refused before the credential is checked: a misspelt demand lets
-    nobody in. All identity headers are always sent, empty if they have no value, so that a proxy overwrites the
-    client's headers of these names.
+    nobody in. A key with a rate limit is counted last, when all else is good. All identity headers are always sent,
+    empty if they have no value, so that a proxy overwrites the client's headers of these names.
     """
     body, headers = judge(service(), request.environ)
     return Response(body, headers=headers, content_type="application/json")
@@ -98,6 +101,10 @@ def judge(state: AppState, environ: "WSGIEnvironment") -> Rendered:
         if demands.basic:
             error.offer_basic()
         raise
+    except RateLimited as error:
+        if demands.limited:
+            error.as_forbidden()
+        raise
 
 
 def _meet(state: AppState, environ: "WSGIEnvironment", demands: Demands) -> Rendered:
@@ -107,12 +114,17 @@ def _meet(state: AppState, environ: "WSGIEnvironment", demands: Demands) -> Rend
         request_info(environ).who = "preflight"
         return PREFLIGHT
     principal = authenticate(state, environ, credential)
+    if principal.hosts:
+        principal.require_host(original_host(environ, state.settings.trusted_proxies))
     if demands is not NONE:
         if demands.tenants:
             principal.require_tenant(demands.tenants)
         for role in demands.roles:
             principal.require_role(role)
         principal.require_scopes(demands.scopes)
+    if principal.rate_limit:
+        info = request_info(environ)
+        info.headers += state.rates.take(principal.allowance or principal.key_id or "", principal.rate_limit)
     return _rendered(principal)
 
 

@@ -6,7 +6,16 @@ from typing import Any
 from api.resource import Resource, Tag
 from api.responses import with_location, with_next
 from auth import keyring, requires
-from errors import DuplicateName, ExpiryExceedsCreator, ScopeExceedsCreator, UnknownApiKey, UnknownApiKeyId
+from errors import (
+    DuplicateName,
+    ExpiryExceedsCreator,
+    HostExceedsCreator,
+    NetworkExceedsCreator,
+    RateExceedsCreator,
+    ScopeExceedsCreator,
+    UnknownApiKey,
+    UnknownApiKeyId,
+)
 from formats.names import nfc
 from keys.key_fields import KeyChanges, NewKey
 from keys.search import words
@@ -32,6 +41,14 @@ from schemas import (
 )
 from web.contract import answers, fails, takes_body, takes_query
 
+EXCEEDS = (
+    ScopeExceedsCreator,
+    ExpiryExceedsCreator,
+    HostExceedsCreator,
+    NetworkExceedsCreator,
+    RateExceedsCreator,
+)
+
 bp = Resource("keys", __name__, Tag.KEYS)
 
 
@@ -40,7 +57,7 @@ bp = Resource("keys", __name__, Tag.KEYS)
 @takes_query(NoParameters)
 @takes_body(CreateKey)
 @answers(201, MintedKey, headers=("Location",))
-@fails(DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator)
+@fails(DuplicateName, *EXCEEDS)
 def create_api_key(body: NewKey) -> tuple[Minted, dict[str, str]]:
     """Mint a key.
 
@@ -96,7 +113,7 @@ def show_usage(name: str, days: int) -> list[DayOfUse]:
 @takes_query(NoParameters)
 @takes_body(ChangeKey)
 @answers(200, Key)
-@fails(UnknownApiKey, DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator)
+@fails(UnknownApiKey, DuplicateName, *EXCEEDS)
 def update_api_key(name: str, body: KeyChanges) -> KeyRow:
     """Change a key.
 
@@ -156,7 +173,7 @@ def delete_api_key(name: str, cascade: bool, dry_run: bool) -> list[KeyRow] | No
 @takes_query(NoParameters)
 @takes_body(RotateKey)
 @answers(201, MintedKey, headers=("Location",))
-@fails(UnknownApiKey, ScopeExceedsCreator, ExpiryExceedsCreator)
+@fails(UnknownApiKey, *EXCEEDS)
 def rotate_api_key(name: str, body: dict[str, int]) -> tuple[Minted, dict[str, str]]:
     """Give a key a new secret.
 

@@ -21,7 +21,7 @@ from errors import KeyhookError
 from identity.principal import ROLES
 from schemas import CreateKey, Document, Error, InvalidRequestError, NoParameters
 from web.contract import PUBLIC, Contract, View, contract_of, documents, json_answer, mount_path, takes_query
-from web.fields import Flag, Timestamp, WholeNumber
+from web.fields import Flag, Notes, Timestamp, WholeNumber
 
 if TYPE_CHECKING:
     from apispec import APISpec
@@ -87,6 +87,8 @@ HEADERS: dict[str, tuple[str, dict[str, Any], bool]] = {
         False,
     ),
     "Retry-After": ("When to try again, in seconds.", {"type": "integer", "minimum": 0}, True),
+    "RateLimit-Policy": ("The rate limit of the key, if it has one: requests (`q`) in seconds (`w`).", _TEXT, False),
+    "RateLimit": ("What is left of it (`r`), and in how many seconds there is more (`t`).", _TEXT, False),
     "Remote-User": ("The owner.", _TEXT, True),
     "Remote-Groups": ("The scopes, a comma between each two.", _TEXT, True),
     "Keyhook-Key-Id": ("The id of the key; empty for a JWT.", _TEXT, True),
@@ -185,6 +187,8 @@ def _fit_property(self: Any, field: fields.Field[Any], ret: dict[str, Any]) -> d
         ret.pop("default", None)
     if "pattern" in ret:
         ret["pattern"] = ret["pattern"].replace(r"\Z", "$")
+    if isinstance(field, Notes):
+        return Notes.SCHEMA
     shown = field.metadata.get("schema")
     return self.resolve_nested_schema(shown) if shown else {}
 

@@ -14,11 +14,21 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
-from cli.options import Duration, errors_as_exit_status, in_reach, operator_keys, require_text, tenant_option
+from cli.options import (
+    Duration,
+    Note,
+    Rate,
+    errors_as_exit_status,
+    in_reach,
+    operator_keys,
+    require_text,
+    tenant_option,
+)
 from cli.table import in_words, key_table, visible
 from errors import AuthenticationFailed
 from formats.names import nfc
 from formats.times import timestamp, wire_time
+from identity.rates import RateLimit
 from keys.key_fields import KeyChanges
 from keys.tenant_keys import Minted, TenantKeys
 from models import KeyRow, status
@@ -51,14 +61,27 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @click.option("--expires-in", type=Duration(), help="For ever if left out.")
 @click.option("--owner", help="The person behind it; your login name if left out.")
 @click.option("--description")
+@click.option("--host", "hosts", multiple=True, help="Where it is good at the gate; may be repeated. Any if left out.")
+@click.option("--network", "networks", multiple=True, help="From where it may be used; may be repeated.")
+@click.option("--rate-limit", type=Rate(), help="As 100/1m: how often it may be used at the gate.")
+@click.option("--metadata", "notes", type=Note(), multiple=True, help="A note as name=text; may be repeated.")
 def create(
-    keyring: TenantKeys, owner: str | None, expires_in: timedelta | None, scopes: tuple[str, ...], **given: str | None
+    keyring: TenantKeys,
+    owner: str | None,
+    expires_in: timedelta | None,
+    rate_limit: RateLimit | None,
+    notes: tuple[tuple[str, str], ...],
+    **given: str | tuple[str, ...] | None,
 ) -> None:
     """Mint a key and print it: this is the only time it is shown."""
     if owner is not None:
         require_text("--owner", owner)
-    fields: dict[str, str | list[str]] = {member: value for member, value in given.items() if value is not None}
-    fields["scopes"] = list(scopes)
+    fields: dict[str, Any] = {member: value for member, value in given.items() if value}
+    fields |= {member: list(value) for member, value in fields.items() if isinstance(value, tuple)}
+    if rate_limit is not None:
+        fields["rate_limit"] = rate_limit._asdict()
+    if notes:
+        fields["metadata"] = dict(notes)
     if expires_in is not None:
         fields["expires_at"] = timestamp(datetime.now(UTC) + in_reach(expires_in))
     print_secret(lambda: keyring.create(CreateKey().load(fields), owner))

@@ -16,6 +16,7 @@ from marshmallow import ValidationError as SchemaError
 from errors import AuthenticationFailed, KeyhookError
 from formats.redaction import redact, redact_values
 from identity.principal import Principal, RequestOrigin
+from identity.rates import RateLimit
 from keys.tenant_keys import TenantKeys
 from runtime.state import service
 from web.contract import flat
@@ -38,6 +39,34 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             return timedelta(seconds=int(match[1]) * UNITS[match[2]])
         except (OverflowError, ValueError):  # the form is right; other rules refuse one that is too long
             return timedelta.max
+
+
+class Rate(click.ParamType):  # type: ignore[type-arg]
+    """Requests, a slash and a duration."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> RateLimit:
+        if isinstance(value, RateLimit):
+            return value
+        requests, _, span = value.partition("/")
+        if not re.fullmatch(r"[0-9]{1,9}", requests):
+            self.fail(f"{value!r} is no rate: write requests, a slash and a duration, as in 100/1m", param, ctx)
+        return RateLimit(int(requests), int(Duration().convert(span, param, ctx).total_seconds()))
+
+
+class Note(click.ParamType):  # type: ignore[type-arg]
+    """A name, an equals sign and a text."""
+
+    name = "note"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = value.partition("=")
+        if not equals:
+            self.fail(f"{value!r} is no note: write name=text", param, ctx)
+        return name, text
 
 
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose keys.")

@@ -1,5 +1,6 @@
 """The list of keys, and one key."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -127,3 +128,14 @@ def _in_tree(branches: Sequence[Branch]) -> int:
 
 bp.add_app_template_filter(status, "status")
 bp.add_app_template_filter(ROLES.get, "role_in_words")
+
+
+@bp.app_template_filter("rate")
+def _rate(stored: str) -> str:
+    requests, _, seconds = stored.partition("/")
+    return f"{int(requests):,} uses in {int(seconds):,} seconds".replace(",", "\u202f")
+
+
+@bp.app_template_filter("notes")
+def _notes(stored: str) -> dict[str, str]:
+    return dict(json.loads(stored))

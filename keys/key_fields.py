@@ -3,8 +3,14 @@
 A field has the name of its column in the table of keys.
 """
 
+import json
 from dataclasses import dataclass, fields
 from enum import Enum
+from typing import Any
+
+from identity.rates import RateLimit, read_rate
+
+WORDS = ("scopes", "hosts", "networks")  # columns that are words in one text
 
 
 class Unset(Enum):
@@ -15,6 +21,7 @@ class Unset(Enum):
 
 UNSET = Unset.UNSET
 Value = str | bool | None  # of a column that a caller may set
+Metadata = dict[str, str]
 
 
 class KeyFields:
@@ -31,6 +38,10 @@ class NewKey(KeyFields):
     scopes: tuple[str, ...] = ()
     description: str = ""
     expires_at: str | Unset | None = UNSET  # left out: the end of the acting key
+    hosts: tuple[str, ...] | Unset = UNSET  # left out: those of the acting key
+    networks: tuple[str, ...] | Unset = UNSET
+    rate_limit: RateLimit | Unset | None = UNSET
+    metadata: Metadata | Unset = UNSET
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +52,10 @@ class KeyChanges(KeyFields):
     scopes: tuple[str, ...] | Unset = UNSET
     expires_at: str | Unset | None = UNSET
     disabled: bool | Unset = UNSET
+    hosts: tuple[str, ...] | Unset = UNSET
+    networks: tuple[str, ...] | Unset = UNSET
+    rate_limit: RateLimit | Unset | None = UNSET
+    metadata: Metadata | Unset = UNSET
 
     @property
     def only_disables(self) -> bool:
@@ -48,11 +63,24 @@ class KeyChanges(KeyFields):
         return self == KeyChanges(disabled=True)
 
 
-def stored(value: Value | tuple[str, ...]) -> Value:
-    """A value in the form of its column: scopes are one text."""
-    return " ".join(value) if isinstance(value, tuple) else value
+def stored(value: Value | tuple[str, ...] | RateLimit | Metadata) -> Value:
+    """A value in the form of its column: each is one text."""
+    if isinstance(value, RateLimit):
+        return str(value)
+    if isinstance(value, dict):
+        return json.dumps(value, sort_keys=True)
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
-def shown(column: str, value: Value) -> Value | list[str]:
+def shown(column: str, value: Value) -> Any:
     """A value of a column in the form of the wire."""
-    return value.split() if column == "scopes" and isinstance(value, str) else value
+    if column in WORDS and isinstance(value, str):
+        return value.split()
+    if column == "rate_limit" and isinstance(value, str):
+        return rate_shown(value)
+    return json.loads(value) if column == "metadata" and isinstance(value, str) else value
+
+
+def rate_shown(value: str | None) -> dict[str, int] | None:
+    rate = read_rate(value)
+    return rate._asdict() if rate else None

@@ -58,7 +58,7 @@ class LastUse:
             self._pending[row.id] = {"key_id": row.id, "due": due, "at": now(), "ip": address()}
         if matched_hash != row.secret_hash:
             self._previous.note(row.id, matched_hash)
-        if self._tally.note(row.id) or self._pending or self._previous:
+        if self._tally.note(row.id) or self._pending or self._previous.pending:
             self.flush()
 
     def refuse(self, key_id: str, *, noted: bool = False) -> None:
@@ -73,7 +73,7 @@ class LastUse:
 
     def flush(self) -> None:
         """Tries to write pending uses, without waiting: the last ones at once, the numbers once a minute."""
-        waiting = self._pending or self._previous or self._tally.is_waiting()
+        waiting = self._pending or self._previous.pending or self._tally.is_waiting()
         if not waiting or not self._busy.acquire(blocking=False):
             return
         try:
@@ -116,7 +116,7 @@ class LastUse:
         self._writer.close()
 
     def _is_unsettled(self) -> bool:
-        return bool(self._pending or self._previous or self._tally)
+        return bool(self._pending or self._previous.pending or self._tally)
 
     def _may_write(self, row: CheckedKey) -> bool:
         """Whether a use in the future may be corrected: once a minute, or two clocks would correct it at every use."""

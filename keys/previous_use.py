@@ -33,22 +33,19 @@ _NOTE = (
 
 class PreviousUse:
     def __init__(self) -> None:
-        self._pending: dict[str, dict[str, Any]] = {}  # by the stored hash of the secret
+        self.pending: dict[str, dict[str, Any]] = {}  # not written yet, by the stored hash of the secret
         self._noted: BoundedCache[float] = BoundedCache(ROOM)  # moments of time.monotonic
-
-    def __bool__(self) -> bool:
-        return bool(self._pending)
 
     def note(self, key_id: str, matched_hash: str) -> None:
         noted = self._noted.get(matched_hash)
-        if (noted is None or time.monotonic() - noted >= INTERVAL) and len(self._pending) < ROOM:
+        if (noted is None or time.monotonic() - noted >= INTERVAL) and len(self.pending) < ROOM:
             self._noted.put(matched_hash, time.monotonic())
             due = timestamp(datetime.now(UTC) - timedelta(seconds=INTERVAL))
-            self._pending[matched_hash] = {"key_id": key_id, "hash": matched_hash, "due": due, "at": now()}
+            self.pending[matched_hash] = {"key_id": key_id, "hash": matched_hash, "due": due, "at": now()}
 
     def write(self, writer: BestEffortWriter) -> None:
         """Raises DatabaseUnavailable; what is not written stays for the next time."""
-        if waiting := list(self._pending.items()):
+        if waiting := list(self.pending.items()):
             writer.execute(_NOTE, [use for _, use in waiting])
             for matched_hash, _ in waiting:
-                del self._pending[matched_hash]
+                del self.pending[matched_hash]

@@ -5,9 +5,8 @@ view can forget it. A change, its limits and its audit entry are one transaction
 again with the row locked. So a key that was disabled, lowered, rotated or deleted meanwhile changes nothing more.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -24,10 +23,11 @@ from errors import (
 )
 from formats.times import now, timestamp
 from identity.principal import Principal, RequestOrigin
-from keys import audit, paging, uses, verification
+from keys import allowances, audit, paging, uses, verification
 from keys.audit import Details, Subject, Wanted
 from keys.filters import is_text
-from keys.key_fields import UNSET, KeyChanges, NewKey, shown
+from keys.inheritance import columns_of
+from keys.key_fields import UNSET, KeyChanges, NewKey, Value, shown
 from keys.limits import Limits
 from keys.lineage import family, forget, forget_all, generations, key_ids
 from keys.paging import Page
@@ -40,6 +40,9 @@ from storage.database import Storage, UniqueViolation
 from storage.statements import insert
 
 BATCH = 10_000  # ids in one statement
+
+ALWAYS_TOLD = ("role", "scopes", "owner", "expires_at", "created_by_key")  # in the entry of a new key
+TOLD_IF_GIVEN = ("hosts", "networks", "rate_limit")
 
 _ACTING_KEY = select(api_keys).where(api_keys.c.id == bindparam("key_id")).with_for_update()
 
@@ -93,13 +96,8 @@ class TenantKeys:
         # Before the transaction, since bcrypt may be slow.
         key_id, secret = verification.new_id(), self._verifier.new_secret()
         with self._change() as (tx, limits):
-            expires_at = new.expires_at
-            if expires_at is UNSET:
-                expires_at = limits.expires_at if limits else None
-            if limits:
-                limits.require_within(new.scopes, expires_at)
             row = {
-                **replace(new, expires_at=expires_at).columns(),
+                **columns_of(new, key_id, limits),
                 "id": key_id,
                 "tenant": self.tenant,
                 "owner": owner or self._principal.owner,
@@ -110,10 +108,9 @@ class TenantKeys:
             insert(tx, api_keys, [row])
             if self._principal.key_id:
                 insert(tx, lineage, [{"key_id": key_id, "parent_id": self._principal.key_id}])
-            told = ("role", "scopes", "owner", "expires_at", "created_by_key")
-            self._record(
-                tx, "key.created", [Subject(key_id, new.name)], {column: shown(column, row[column]) for column in told}
-            )
+            told = {column: shown(column, row[column]) for column in ALWAYS_TOLD}
+            told |= {column: shown(column, row[column]) for column in TOLD_IF_GIVEN if row.get(column)}
+            self._record(tx, "key.created", [Subject(key_id, new.name)], told)
         return Minted(secret.text(key_id), key_id, new.name)
 
     def update(
@@ -132,6 +129,8 @@ class TenantKeys:
             require_unchanged(if_rev, rev(before))
             if changes.disabled is not UNSET:
                 values["disabled_by"] = self._disabled_by(before, disabled=changes.disabled)
+            if "rate_limit" in values:
+                values["allowance"] = allowances.changed(before, values["rate_limit"], limits)
             after = KeyRow(**before._asdict() | values)
             if limits and not changes.only_disables:
                 _require_row_within(limits, before)
@@ -139,13 +138,14 @@ class TenantKeys:
             changed = {column: value for column, value in values.items() if getattr(before, column) != value}
             if changed:
                 tx.execute(update(api_keys).where(api_keys.c.id == before.id).values(changed))
+                changed.pop("allowance", None)
                 if changed.pop("disabled_by", None):  # also a change of a key that was disabled already
                     changed["disabled"] = True
-                details = {
-                    column: {"from": shown(column, getattr(before, column)), "to": shown(column, value)}
-                    for column, value in changed.items()
-                }
-                self._record(tx, "key.updated", [Subject(after.id, after.name)], details)
+                self._record(tx, "key.updated", [Subject(after.id, after.name)], _difference(before, changed))
+            if "rate_limit" in changed and before.allowance == before.id:
+                for other in allowances.spread(tx, before, after.rate_limit):
+                    difference = _difference(other, {"rate_limit": after.rate_limit})
+                    self._record(tx, "key.updated", [Subject(other.id, other.name)], difference)
         return after
 
     def disable_all_of(self, owner: str) -> list[KeyRow]:
@@ -297,7 +297,7 @@ class TenantKeys:
             raise AuthenticationFailed("the acting key ended before the change was made", key_id=self._principal.key_id)
         Principal("api_key", row.tenant, row.owner, row.role).require_role("write")
         # A secret in its grace can give no longer life than its own, or it could escape its end by a rotation.
-        return Limits(frozenset(row.scopes.split()), verification.ends_at(row, self._principal.secret_hash))
+        return Limits.of(row._asdict(), verification.ends_at(row, self._principal.secret_hash))
 
     def _doomed(self, name: str | None, key_id: str | None, cascade: bool) -> Select[Any]:
         itself = self._one(name, key_id)
@@ -344,7 +344,14 @@ def _typed(rows: Iterable[Row[Any]]) -> list[KeyRow]:
 
 
 def _require_row_within(limits: Limits, row: KeyRow) -> None:
-    limits.require_within(row.scopes.split(), row.expires_at)
+    limits.require_within(Limits.of(row._asdict(), row.expires_at))
+
+
+def _difference(before: KeyRow, changed: Mapping[str, Value]) -> Details:
+    return {
+        column: {"from": shown(column, getattr(before, column)), "to": shown(column, value)}
+        for column, value in changed.items()
+    }
 
 
 def _require_shown(if_rev: str, root: str, rows: list[KeyRow], cascade: bool) -> None:

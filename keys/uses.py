@@ -79,19 +79,21 @@ class Tally:
     def count(self) -> None:
         """Counts the queues under the day of today."""
         day = today().isoformat()
-        for key_id in [self._queue.popleft() for _ in range(len(self._queue))]:
-            self._add(key_id, day, checks=1)
-        for key_id, noted in [self._refused.popleft() for _ in range(len(self._refused))]:
-            self._add(key_id, day, checks=-1 if noted else 0, refused=1)
+        for key_id, number in _drained(self._queue).items():
+            self._add(key_id, day, checks=number)
+        for (key_id, noted), number in _drained(self._refused).items():
+            self._add(key_id, day, checks=-number if noted else 0, refused=number)
 
     def of(self, key_id: str) -> Uses:
         """What is counted of one key and not written yet."""
         return self._counts.get(key_id) or Uses(Counter(), Counter())
 
     def _add(self, key_id: str, day: str, checks: int, refused: int = 0) -> None:
-        if key_id in self._counts or len(self._counts) < COUNTED:
-            uses = self._counts.setdefault(key_id, Uses(Counter(), Counter()))
-            uses.checks[day] += checks
+        if key_id not in self._counts and len(self._counts) >= COUNTED:
+            return
+        uses = self._counts.setdefault(key_id, Uses(Counter(), Counter()))
+        uses.checks[day] += checks
+        if refused:
             uses.refused[day] += refused
 
     def batches(self) -> Iterable[Counts]:
@@ -102,6 +104,10 @@ class Tally:
             for key_id in batch:
                 del self._counts[key_id]
         self._due_at = time.monotonic() + WRITTEN_EVERY
+
+
+def _drained(queue: deque[Any]) -> Counter[Any]:
+    return Counter([queue.popleft() for _ in range(len(queue))])
 
 
 def add(tx: Connection, counts: Counts) -> None:

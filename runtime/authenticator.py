@@ -7,6 +7,7 @@ from typing import Any
 from errors import AuthenticationFailed
 from formats import api_key
 from identity.principal import Principal
+from identity.rates import read_rate
 from identity.tokens import expired_token, read_token
 from keys import verification
 from keys.bounded_cache import BoundedCache, weight
@@ -94,6 +95,10 @@ def _principal(verified: VerifiedKey) -> Principal:
         expires_at=verified.ends_at,
         issued_at=row.created_at,
         secret_hash=verified.matched_hash,
+        hosts=tuple(row.hosts.split()),
+        networks=tuple(row.networks.split()),
+        rate_limit=read_rate(row.rate_limit),
+        allowance=row.allowance,
     )
 
 

@@ -5,6 +5,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -75,6 +76,21 @@ def signing_secret(name: str, value: str) -> bytes:
 def key_prefix(name: str, value: str) -> str:
     if not PREFIX.fullmatch(value):
         raise refuse(name, "must be 2 to 10 of a-z and 0-9, the first a letter")
+    return value
+
+
+def shared_limits(name: str, value: str) -> str:
+    """The address of a Redis."""
+    _require_printable(name, value)
+    try:
+        parts = urlsplit(value)
+        fits = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise refuse(name, "must be redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER], or begin with rediss:// for TLS")
+    if find_spec("redis") is None:
+        raise refuse(name, "names Redis, which needs `pip install -r requirements-redis.txt`")
     return value
 
 

@@ -32,6 +32,7 @@ class Settings:
     bcrypt_rounds: int = setting("KEYHOOK_BCRYPT_ROUNDS", 4, parsers.whole_number(4, 31), for_commands=True)
     trusted_proxies: int = setting("KEYHOOK_TRUSTED_PROXIES", 0, parsers.whole_number(0, 100))
     require_database: bool = setting("KEYHOOK_REQUIRE_DATABASE", 0, parsers.switch)
+    limits_url: str = optional("KEYHOOK_LIMITS_URL", "", parsers.shared_limits, secret=always)
     console: bool = setting("KEYHOOK_CONSOLE", "on", parsers.on_or_off)
 
     @property

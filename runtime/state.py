@@ -7,6 +7,7 @@ from flask import Flask, current_app
 from errors import DatabaseUnavailable
 from identity.principal import Principal, RequestOrigin
 from keys.catalog import Catalog
+from keys.rate_limits import RateLimits
 from keys.tenant_keys import TenantKeys
 from keys.verification import KeyVerifier
 from models import db
@@ -30,6 +31,7 @@ class AppState:
         self.storage = storage
         self.keys = KeyVerifier(storage, settings.key_prefix, settings.bcrypt_rounds)
         self.authenticator = Authenticator(self.keys, settings.secret_key, settings.key_prefix)
+        self.rates = RateLimits(settings.limits_url)
         self.sessions = Sessions(storage, settings.secret_key)
         self._closed = False
 

@@ -1,16 +1,20 @@
 """Types of fields and schemas that marshmallow lacks, or has less strictly than the wire contract."""
 
+import json
 import re
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError, fields, validate
 
 from formats.names import MAX_NAME, nfc
 from formats.redaction import has_credential
 from formats.times import timestamp, wire_time
+from identity.places import network
 
-MAX_SCOPES = 50
+NOTE = r"^[a-z0-9_.-]{1,40}$"
+MAX_NOTES = 20
+MAX_NOTE = 200  # characters
 
 T = TypeVar("T")
 
@@ -68,13 +72,16 @@ class Timestamp(fields.Field[str]):
         return wire_time(value)
 
 
-class Scopes(fields.List):  # type: ignore[type-arg]
-    """Loads at most MAX_SCOPES; a longer list gets one message, not one an item. Dumps the text of the table, or a
-    sequence."""
+class Words(fields.List):  # type: ignore[type-arg]
+    """Dumps the text of the table, or a sequence. Loads like any list, but a long one gets one message."""
+
+    def __init__(self, inner: fields.Field[Any], most: int, **more: Any) -> None:
+        super().__init__(inner, validate=validate.Length(max=most), **more)
+        self._most = most
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
-        if isinstance(value, list) and len(value) > MAX_SCOPES:
-            raise ValidationError(f"Longer than maximum length {MAX_SCOPES}.")
+        if isinstance(value, list) and len(value) > self._most:
+            raise ValidationError(f"Longer than maximum length {self._most}.")
         return super()._deserialize(value, attr, data, **kwargs)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> list[str]:
@@ -124,3 +131,48 @@ class StrictInteger(fields.Integer):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         whole = int(value) if isinstance(value, float) and value.is_integer() else value
         return super()._deserialize(whole, attr, data, **kwargs)
+
+
+class Network(fields.String):
+    """A CIDR block, version 4 or 6; a bare address is the block of that address."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        try:
+            return str(network(super()._deserialize(value, attr, data, **kwargs)))
+        except ValueError as error:
+            bits = " It has bits beyond its length." if "host bits" in str(error) else ""
+            raise ValidationError(f"Not a valid network, as in 192.0.2.0/24 or 2001:db8::/32.{bits}") from None
+
+
+class Notes(fields.Field[dict[str, str]]):
+    """An object with few short texts. Loads as a dictionary, dumps the JSON of the table."""
+
+    SCHEMA: ClassVar[dict[str, Any]] = {
+        "type": "object",
+        "maxProperties": MAX_NOTES,
+        "propertyNames": {"pattern": NOTE},
+        "additionalProperties": {"type": "string", "maxLength": MAX_NOTE, "pattern": Text.PATTERN},
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise ValidationError("Not a valid object.")
+        if len(value) > MAX_NOTES:
+            raise ValidationError(f"More than {MAX_NOTES} members.")
+        if wrong := [what for name, text in value.items() if (what := _wrong_note(name, text))]:
+            raise ValidationError(wrong)
+        return dict(value)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> dict[str, str]:
+        return dict(json.loads(value)) if isinstance(value, str) else dict(value or {})
+
+
+def _wrong_note(name: str, text: object) -> str:
+    """What is wrong with a member; an empty text if nothing is."""
+    if not re.fullmatch(NOTE, name) or name.endswith("\n"):
+        return f"{name[:MAX_NAME]}: a name is 1 to 40 of a-z, 0-9, _, . and -."
+    if not isinstance(text, str):
+        return f"{name}: not a string."
+    if len(text) > MAX_NOTE:
+        return f"{name}: longer than {MAX_NOTE} characters."
+    return f"{name}: must not contain U+0000." if "\0" in text else ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from errors import AuthenticationFailed
+from identity.places import host_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -43,6 +44,11 @@ def _bare(node: str) -> str:
         node = node[1:-1]
     match = _NODE.fullmatch(node)
     return (match[1] or match[2]) if match else node
+
+
+def original_host(environ: "WSGIEnvironment", proxies: int) -> str | None:
+    """The host that the client asked for, by `X-Forwarded-Host`; None: no proxy says it, or several."""
+    return host_of(environ.get("HTTP_X_FORWARDED_HOST", "")) if proxies else None
 
 
 def is_preflight(environ: "WSGIEnvironment") -> bool:

@@ -16,13 +16,14 @@ Call = Callable[..., Any]
 MISSPELT = [
     "scopes=a", "Scope=a", "SCOPE=a", "scope%5B%5D=a", "scope[]=a", "scope[0]=a", "scope;=a", "scope =a", "+scope=a",
     "%20scope=a", "%2573cope=a", "required_scope=a", "roles=admin", "Role=read", "tenants=default", "Tenant=default",
-    "key-param=k", "keyparam=k", "preflights=pass", "challenges=basic", "limited=403", "scope%00=a", "sc%C3%B6pe=a",
+    "key-param=k", "keyparam=k", "preflights=pass", "challenges=basic", "limit=403", "scope%00=a", "sc%C3%B6pe=a",
     "=", "=a", "%FF=1", "a=b;scope=x", "unknown", "_=1", "scope%3Da",
 ]  # fmt: skip
 NONSENSE = [
     "challenge=digest", "challenge=", "challenge", "challenge=Basic", "challenge=basic&challenge=basic",
     "preflight=yes", "preflight=", "preflight=PASS", "preflight=pass&preflight=pass", "key_param=", "key_param",
     "key_param=k&key_param=k", "key_param=%FF", "tenant=", "tenant", "tenant=default&tenant=", "tenant=%FF",
+    "limited=429", "limited=", "limited", "limited=403&limited=403",
 ]  # fmt: skip
 
 

@@ -163,6 +163,33 @@ class Scene:
         asked = {} if operation.id == "rotate_api_key" else {"expires_at": None}
         return self.send(operation, by=caller, json={**GOOD[operation.id]["json"], **asked})
 
+    def host_exceeds_creator(self, operation: Operation) -> Any:
+        return self.beyond(operation, {"hosts": ["photos.example.com"]}, {"hosts": []})
+
+    def network_exceeds_creator(self, operation: Operation) -> Any:
+        return self.beyond(operation, {"networks": ["127.0.0.0/8"]}, {"networks": []})
+
+    def rate_exceeds_creator(self, operation: Operation) -> Any:
+        return self.beyond(operation, {"rate_limit": {"requests": 10, "seconds": 3600}}, {"rate_limit": None})
+
+    def beyond(self, operation: Operation, limit: dict[str, Any], asked: dict[str, Any]) -> Any:
+        """What a key with that limit is refused: to give away, or to rotate, what has no limit."""
+        self.mint("laptop")
+        caller = self.mint("caller", **limit)
+        given = {} if operation.id == "rotate_api_key" else asked
+        return self.send(operation, by=caller, json={**GOOD[operation.id]["json"], **given})
+
+    def address_not_allowed(self, operation: Operation) -> Any:
+        return self.send(operation, by=self.mint("caller", networks=["192.0.2.0/24"]))
+
+    def host_not_allowed(self, operation: Operation) -> Any:
+        return self.send(operation, by=self.mint("caller", hosts=["photos.example.com"]))
+
+    def rate_limited(self, operation: Operation) -> Any:
+        key = self.mint("caller", rate_limit={"requests": 1, "seconds": 3600})
+        self.send(operation, by=key)
+        return self.send(operation, by=key)
+
 
 @pytest.fixture
 def scene(call: Callable[..., Any], mint: Callable[..., str], token: Callable[..., str]) -> Scene:
@@ -288,7 +315,7 @@ def members() -> list[tuple[str, str, dict[str, Any]]]:
 @pytest.mark.parametrize(("schema", "member", "said"), members(), ids=[f"{s}.{m}" for s, m, _ in members()])
 def test_a_member_says_what_it_is(schema: str, member: str, said: dict[str, Any]) -> None:
     assert said["description"]
-    assert {"type", "$ref"} & set(said)
+    assert {"type", "$ref", "anyOf"} & set(said)
 
 
 def test_every_schema_is_in_the_document() -> None:

@@ -181,7 +181,8 @@ def test_hostile_texts_stay_within_the_address(scheme: str) -> None:
         assert without_words(text) == without_words(harmless[name])
     for text in [text for name, text in hostile.items() if name != "env"]:
         [query] = re.findall(r"/v0/auth\?([^\s;\"]+)", text)
-        assert parse_qsl(query) == [("tenant", HOSTILE), ("scope", HOSTILE)]
+        demanded = [pair for pair in parse_qsl(query) if pair != ("limited", "403")]  # which nginx alone needs
+        assert demanded == [("tenant", HOSTILE), ("scope", HOSTILE)]
 
 
 def without_words(text: str) -> str:

@@ -18,10 +18,10 @@ FUTURE = "2099-01-01T00:00:00Z"
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
-    """Makes a request fit the rules: names are printable, ends lie in the future, X-API-Key is not empty.
+    """Makes a request fit the rules: names are printable, ends lie in the future, networks are networks.
 
-    An id is that of a new key; the audit is read in one direction. A stateful test renames no key and makes no dry run,
-    so that it can predict the next answer.
+    X-API-Key is not empty. An id is that of a new key; the audit is read in one direction. A stateful test renames no
+    key and makes no dry run, so that it can predict the next answer.
     """
     positive = case.meta and case.meta.generation.mode.is_positive
     stateful = case.meta and case.meta.phase.name == "stateful"
@@ -29,6 +29,8 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     if positive and isinstance(body, dict):
         if "name" in body and not is_name(body["name"]):
             body["name"] = str(uuid4())
+        if body.get("networks"):
+            body["networks"] = ["192.0.2.0/24", "2001:db8::1"][: len(body["networks"])]
         if is_past(body.get("expires_at")):
             body["expires_at"] = FUTURE
         if stateful and case.method == "PATCH":

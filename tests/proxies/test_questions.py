@@ -44,7 +44,7 @@ def test_the_gate_hears_nothing_of_body_connection_or_condition(
         read_final_status(connection)
     [request] = front.tap.gate_requests()
     line, *fields = request.split("\r\n")
-    assert re.fullmatch(r"(GET|PUT) /v0/auth\?tenant=default(&scope=photos:read)? HTTP/1\.1", line)
+    assert re.fullmatch(r"(GET|PUT) /v0/auth\?tenant=default(&limited=403)?(&scope=photos:read)? HTTP/1\.1", line)
     assert {field.lower().partition(": ")[0] for field in fields} <= FOR_THE_GATE
 
 

@@ -23,6 +23,7 @@ GOOD = {
     "KEYHOOK_DATA_DIR": "{tmp}/data",
     "KEYHOOK_DATABASE_URL": "sqlite:///{tmp}/data/keys.db",
     "KEYHOOK_SECRET_KEY": LONG,
+    "KEYHOOK_LIMITS_URL": "redis://127.0.0.1/0",
 }
 UNTOUCHED_BY_A_SHELL = [
     '"{}"',
