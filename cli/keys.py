@@ -30,10 +30,13 @@ from formats.names import nfc
 from formats.times import timestamp, wire_time
 from identity.rates import RateLimit
 from keys.key_fields import KeyChanges
+from keys.selection import ALL, Selection
 from keys.tenant_keys import Minted, TenantKeys
 from models import KeyRow, status
 from runtime.state import service
-from schemas import MAX_PAGE, CreateKey, DeleteKeyById, Key, RotateKey
+from schemas import MAX_PAGE, STATUSES, CreateKey, DeleteKeyById, Key, RotateKey
+
+FOUND = 3  # the exit status of a list that was to be empty
 
 group = AppGroup("keys", help="Make, show and change API keys.")
 
@@ -89,14 +92,32 @@ def create(
 
 @command("list")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def list_keys(keyring: TenantKeys, as_json: bool) -> None:
-    """Show all keys, without their secrets."""
-    rows = list(every_row(keyring))
+@click.option("--owner", help="Those of this person.")
+@click.option("--status", type=click.Choice(STATUSES), help="Those with this status.")
+@click.option("--unused", type=Duration(), help="Active ones that were not used for so long.")
+@click.option("--expiring", type=Duration(), help="Active ones that end within that time.")
+@click.option("--check", is_flag=True, help="End with status 3 if there is any: for cron.")
+def list_keys(keyring: TenantKeys, as_json: bool, check: bool, **wanted: Any) -> None:
+    """Show all keys, or those that meet every demand, without their secrets."""
+    rows = list(every_row(keyring, selection(**wanted)))
     if as_json:
         click.echo(json.dumps(Key(many=True).dump(rows), indent=2, ensure_ascii=False))
     else:
         for line in key_table(rows):
             click.echo(line)
+    if check and rows:
+        click.get_current_context().exit(FOUND)
+
+
+def selection(owner: str | None, status: str | None, unused: timedelta | None, expiring: timedelta | None) -> Selection:
+    """A key that is refused anyway is neither unused nor about to end, unless that status is asked for."""
+    by_time = unused is not None or expiring is not None
+    return Selection(
+        status=status or ("active" if by_time else ""),
+        owner=owner or "",
+        unused_since=ago(unused) if unused is not None else None,
+        expires_before=timestamp(datetime.now(UTC) + in_reach(expiring)) if expiring is not None else None,
+    )
 
 
 @command("rotate")
@@ -155,10 +176,7 @@ def delete(keyring: TenantKeys, name: str | None, key_id: str | None, cascade: b
 @click.option("--dry-run", is_flag=True, help="Delete nothing.")
 def prune(keyring: TenantKeys, expired: timedelta, dry_run: bool) -> None:
     """Delete the keys that expired so long ago, and print their names."""
-    try:
-        before = timestamp(datetime.now(UTC) - expired)
-    except OverflowError:
-        raise click.ClickException("that is before the year 1") from None
+    before = ago(expired)
     for name in [row.name for row in keyring.expired(before)] if dry_run else keyring.prune(before):
         click.echo(name)
 
@@ -188,10 +206,17 @@ def print_secret(mint: Callable[[], Minted]) -> None:
         raise click.ClickException(why) from None
 
 
-def every_row(keyring: TenantKeys) -> Iterator[KeyRow]:
+def ago(span: timedelta) -> str:
+    try:
+        return timestamp(datetime.now(UTC) - span)
+    except OverflowError:
+        raise click.ClickException("that is before the year 1") from None
+
+
+def every_row(keyring: TenantKeys, wanted: Selection = ALL) -> Iterator[KeyRow]:
     after: int | None = 0
     while after is not None:
-        rows, after = keyring.page(MAX_PAGE, after)
+        rows, after = keyring.page(MAX_PAGE, after, wanted)
         yield from rows
 
 

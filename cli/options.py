@@ -14,14 +14,13 @@ import click
 from marshmallow import ValidationError as SchemaError
 
 from errors import AuthenticationFailed, KeyhookError
+from formats.durations import read_duration
 from formats.redaction import redact, redact_values
 from identity.principal import Principal, RequestOrigin
 from identity.rates import RateLimit
 from keys.tenant_keys import TenantKeys
 from runtime.state import service
 from web.contract import flat
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -32,13 +31,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
             return value
-        match = re.fullmatch(r"([0-9]+)([smhdw])", value)
-        if match is None:
+        span = read_duration(value)
+        if span is None:
             self.fail(f"{value!r} is no duration: write a number and one of s m h d w, as in 90d", param, ctx)
-        try:
-            return timedelta(seconds=int(match[1]) * UNITS[match[2]])
-        except (OverflowError, ValueError):  # the form is right; other rules refuse one that is too long
-            return timedelta.max
+        return span  # other rules refuse one that is too long
 
 
 class Rate(click.ParamType):  # type: ignore[type-arg]
@@ -78,7 +74,7 @@ def in_reach(span: timedelta) -> timedelta:
     except OverflowError:
         raise click.ClickException("that is beyond the year 9999") from None
     if not span:
-        raise click.ClickException("--expires-in: must be longer than nothing")
+        raise click.ClickException("a time must be longer than nothing")
     return span
 
 

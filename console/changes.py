@@ -11,10 +11,10 @@ from uuid import UUID
 from flask import Response, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from console.forms import USUAL_GRACE, FormError, KeyForm, grace, scopes_to_offer
+from console.forms import USUAL_GRACE, FormError, KeyForm, grace, scopes_to_offer, sentences_of
 from console.keys import for_a_new_key, rotation, snippets_for
 from console.pages import bp, catalog, go_to, keyring, render, signed_in
-from errors import DatabaseUnavailable, DuplicateName, UnknownApiKey, noted
+from errors import DatabaseUnavailable, DuplicateName, UnknownApiKey, ValidationError, noted
 from formats.names import nfc
 from keys.key_fields import KeyChanges
 from keys.revision import family_rev, rev
@@ -43,6 +43,8 @@ def create() -> Response:
         return _form_again("new", form, wrong.sentences)
     except DuplicateName:
         return _form_again("new", form, {"name": TAKEN})
+    except ValidationError as wrong:
+        return _form_again("new", form, sentences_of(wrong))
     except DatabaseUnavailable as down:
         return _form_again("new", form, {}, down)
     return _secret(minted, rotated=False)
@@ -68,6 +70,8 @@ def save(key_id: UUID) -> AnyResponse:
         return _form_again("edit", form, wrong.sentences, **shown)
     except DuplicateName:
         return _form_again("edit", form, {"name": TAKEN}, **shown)
+    except ValidationError as wrong:
+        return _form_again("edit", form, sentences_of(wrong), **shown)
     except DatabaseUnavailable as down:
         return _form_again("edit", form, {}, down, **shown)
     return _to(row.id, "saved")

@@ -9,6 +9,7 @@ from marshmallow import ValidationError as SchemaError
 from werkzeug.datastructures import MultiDict
 
 from console import reader
+from errors import ValidationError
 from formats.times import timestamp
 from keys.key_fields import KeyChanges, NewKey
 from models import KeyRow
@@ -108,6 +109,11 @@ class KeyForm:
         if self.expires == NEVER:
             return None
         raise FormError({"expires_at": "Choose when the key ends."})
+
+
+def sentences_of(refusal: ValidationError) -> dict[str, str]:
+    """What the service itself refuses, such as too long a life."""
+    return {name: _sentence(name, texts[0]) for name, texts in refusal.details.items()}
 
 
 def grace(hours: str) -> int:

@@ -1,14 +1,19 @@
 """What a new key gets: what is asked for it, and for the rest what the acting key has."""
 
 from keys.key_fields import NewKey, Value
+from keys.lifetimes import Lifetimes
 from keys.limits import Limits
 
 Columns = dict[str, Value]
 
 
-def columns_of(new: NewKey, key_id: str, limits: Limits | None) -> Columns:
-    """The columns that a caller may set, and the allowance. Raises an ExceedsCreator."""
+def columns_of(new: NewKey, key_id: str, limits: Limits | None, lifetimes: Lifetimes) -> Columns:
+    """The columns that a caller may set, and the allowance. Raises ValidationError or an ExceedsCreator."""
     given = new.columns()
+    if "expires_at" in given:
+        lifetimes.require(given["expires_at"])  # type: ignore[arg-type]
+    else:
+        given["expires_at"] = lifetimes.end(limits.expires_at if limits else None)
     if limits and limits.rate_limit and "rate_limit" in given:
         limits.refuse_rate(given["rate_limit"])  # type: ignore[arg-type]
     columns = {**_inherited(limits), **given}
@@ -21,9 +26,8 @@ def columns_of(new: NewKey, key_id: str, limits: Limits | None) -> Columns:
 
 def _inherited(limits: Limits | None) -> Columns:
     if limits is None:
-        return {"expires_at": None, "hosts": "", "networks": "", "rate_limit": None}
+        return {"hosts": "", "networks": "", "rate_limit": None}
     return {
-        "expires_at": limits.expires_at,
         "hosts": " ".join(limits.hosts),
         "networks": " ".join(limits.networks),
         "rate_limit": limits.rate_limit,

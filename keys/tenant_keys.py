@@ -28,6 +28,7 @@ from keys.audit import Details, Subject, Wanted
 from keys.filters import is_text
 from keys.inheritance import columns_of
 from keys.key_fields import UNSET, KeyChanges, NewKey, Value, shown
+from keys.lifetimes import Lifetimes
 from keys.limits import Limits
 from keys.lineage import family, forget, forget_all, generations, key_ids
 from keys.paging import Page
@@ -47,6 +48,9 @@ TOLD_IF_GIVEN = ("hosts", "networks", "rate_limit")
 _ACTING_KEY = select(api_keys).where(api_keys.c.id == bindparam("key_id")).with_for_update()
 
 
+ANY = Lifetimes()
+
+
 class Minted(NamedTuple):
     """A new key with its secret: the only place that holds both."""
 
@@ -56,11 +60,19 @@ class Minted(NamedTuple):
 
 
 class TenantKeys:
-    def __init__(self, storage: Storage, verifier: KeyVerifier, principal: Principal, origin: RequestOrigin) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        verifier: KeyVerifier,
+        principal: Principal,
+        origin: RequestOrigin,
+        lifetimes: Lifetimes = ANY,
+    ) -> None:
         self._storage = storage
         self._verifier = verifier
         self._principal = principal
         self._origin = origin
+        self._lifetimes = lifetimes
         self.tenant = principal.tenant
 
     @cached_property
@@ -90,14 +102,14 @@ class TenantKeys:
     def create(self, new: NewKey, owner: str | None = None) -> Minted:
         """Mints a key for the owner, by default the owner of the acting credential.
 
-        Raises DuplicateName, ScopeExceedsCreator, ExpiryExceedsCreator, and AuthenticationFailed if the acting key has
-        ended meanwhile.
+        Raises DuplicateName, ValidationError for too long a life, an ExceedsCreator, and AuthenticationFailed if the
+        acting key has ended meanwhile.
         """
         # Before the transaction, since bcrypt may be slow.
         key_id, secret = verification.new_id(), self._verifier.new_secret()
         with self._change() as (tx, limits):
             row = {
-                **columns_of(new, key_id, limits),
+                **columns_of(new, key_id, limits, self._lifetimes),
                 "id": key_id,
                 "tenant": self.tenant,
                 "owner": owner or self._principal.owner,
@@ -119,11 +131,13 @@ class TenantKeys:
         """Changes a key, given by its name or its id, and returns the changed row.
 
         No key can enable a key that a person disabled. Raises UnknownApiKey, DuplicateName, InsufficientPermissions,
-        ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed, and KeyChanged for another `if_rev`.
+        ValidationError, an ExceedsCreator, AuthenticationFailed, and KeyChanged for another `if_rev`.
         """
         values = changes.columns()
         if not values:
             return self.get(name, key_id=key_id)
+        if changes.expires_at is not UNSET:
+            self._lifetimes.require(changes.expires_at)
         with self._change() as (tx, limits):
             before = self._find(tx, name, key_id)
             require_unchanged(if_rev, rev(before))
@@ -172,8 +186,7 @@ class TenantKeys:
         """Gives a key, by its name or its id, a new secret. The old one works for `grace_seconds` more; an earlier
         grace ends.
 
-        Raises UnknownApiKey, ScopeExceedsCreator, ExpiryExceedsCreator, AuthenticationFailed, and KeyChanged for
-        another `if_rev`.
+        Raises UnknownApiKey, an ExceedsCreator, AuthenticationFailed, and KeyChanged for another `if_rev`.
         """
         secret = self._verifier.new_secret()
         with self._change() as (tx, limits):

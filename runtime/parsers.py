@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +12,15 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from formats.api_key import PREFIX
+from formats.durations import read_duration
 from runtime.settings_table import Parser, refuse
 from runtime.signing_secret import secret_of
 
 if TYPE_CHECKING:
     from storage.postgresql.address import Address
+
+
+LONGEST = timedelta(days=36_500)  # of a key's life
 
 
 def directory(name: str, value: str) -> Path:
@@ -92,6 +97,13 @@ def shared_limits(name: str, value: str) -> str:
     if find_spec("redis") is None:
         raise refuse(name, "names Redis, which needs `pip install -r requirements-redis.txt`")
     return value
+
+
+def lifetime(name: str, value: str) -> timedelta:
+    span = read_duration(value)
+    if span is None or not timedelta() < span <= LONGEST:
+        raise refuse(name, f"must be a number and one of s m h d w, as in 90d, and at most {LONGEST.days}d")
+    return span
 
 
 def switch(name: str, value: str) -> bool:

@@ -6,9 +6,11 @@ Values come from the defaults, then the environment, then the argument of `creat
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keys.lifetimes import Lifetimes
 from runtime import parsers
 from runtime.settings_table import always, optional, refuse, rows, setting
 
@@ -32,6 +34,8 @@ class Settings:
     bcrypt_rounds: int = setting("KEYHOOK_BCRYPT_ROUNDS", 4, parsers.whole_number(4, 31), for_commands=True)
     trusted_proxies: int = setting("KEYHOOK_TRUSTED_PROXIES", 0, parsers.whole_number(0, 100))
     require_database: bool = setting("KEYHOOK_REQUIRE_DATABASE", 0, parsers.switch)
+    default_lifetime: timedelta | None = optional("KEYHOOK_DEFAULT_LIFETIME", None, parsers.lifetime, for_commands=True)
+    max_lifetime: timedelta | None = optional("KEYHOOK_MAX_LIFETIME", None, parsers.lifetime, for_commands=True)
     limits_url: str = optional("KEYHOOK_LIMITS_URL", "", parsers.shared_limits, secret=always)
     console: bool = setting("KEYHOOK_CONSOLE", "on", parsers.on_or_off)
 
@@ -44,6 +48,10 @@ class Settings:
     def database(self) -> Path:
         """The file of SQLite."""
         return self.database_url if isinstance(self.database_url, Path) else self.data_dir / "keyhook.db"
+
+    @property
+    def lifetimes(self) -> Lifetimes:
+        return Lifetimes(self.default_lifetime, self.max_lifetime)
 
     @property
     def secret_file(self) -> Path:
@@ -61,6 +69,8 @@ def load(values: Mapping[str, Any]) -> Settings:
     chosen = Settings(*(row.parse(name, texts[name]) if name in texts else row.unset for name, row in ROWS.items()))
     if chosen.postgresql and not chosen.secret_key:
         raise refuse("KEYHOOK_SECRET_KEY", "must be set with PostgreSQL: else each machine makes a secret of its own")
+    if chosen.default_lifetime and chosen.max_lifetime and chosen.default_lifetime > chosen.max_lifetime:
+        raise refuse("KEYHOOK_DEFAULT_LIFETIME", "must not be longer than KEYHOOK_MAX_LIFETIME")
     return chosen
 
 

@@ -59,7 +59,7 @@ class AppState:
         self.storage.close()
 
     def keyring(self, principal: Principal, origin: RequestOrigin) -> TenantKeys:
-        return TenantKeys(self.storage, self.keys, principal, origin)
+        return TenantKeys(self.storage, self.keys, principal, origin, self.settings.lifetimes)
 
     def catalog(self, principal: Principal) -> Catalog:
         return Catalog(self.storage, principal.tenant)

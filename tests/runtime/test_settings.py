@@ -24,6 +24,8 @@ GOOD = {
     "KEYHOOK_DATABASE_URL": "sqlite:///{tmp}/data/keys.db",
     "KEYHOOK_SECRET_KEY": LONG,
     "KEYHOOK_LIMITS_URL": "redis://127.0.0.1/0",
+    "KEYHOOK_DEFAULT_LIFETIME": "90d",
+    "KEYHOOK_MAX_LIFETIME": "52w",
 }
 UNTOUCHED_BY_A_SHELL = [
     '"{}"',
