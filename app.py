@@ -10,9 +10,10 @@ import cli
 import console
 import errors
 from api import audit, docs, forward_auth, gate, health, introspection, keys, openapi, revocation
+from api import metrics as metrics_api
 from cli import first_key
 from models import db
-from observability import logs
+from observability import logs, metrics
 from observability.terminal import is_choosing_command
 from runtime import engine, settings, state
 from serving import development, stopping
@@ -37,6 +38,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     logs.set_up(app.name)
     db.init_app(app)
     app.extensions[state.SETTINGS] = chosen
+    figures = app.extensions[metrics.EXTENSION] = metrics.Figures(chosen.data_dir / "metrics")
     for part in (errors, cli):
         part.install(app)
     for blueprint in (
@@ -46,6 +48,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         revocation.bp,
         audit.bp,
         health.bp,
+        metrics_api.bp,
         openapi.bp,
         docs.bp,
     ):
@@ -53,7 +56,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     if chosen.console:
         console.install(app)
     app.before_request(auth.require_stated_access)
-    app.wsgi_app = Middleware(gate.Gate(app), chosen.trusted_proxies)  # type: ignore[method-assign]
+    app.wsgi_app = Middleware(gate.Gate(app), chosen.trusted_proxies, figures)  # type: ignore[method-assign]
     if chosen.postgresql:
         app.wsgi_app = BoundedWait(app.wsgi_app)  # type: ignore[method-assign]
     if not is_choosing_command():

@@ -29,12 +29,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def requires(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Makes a view require a bearer with at least this role. The view finds the caller in `g.principal`."""
+def requires(role: str, *, unless: Callable[[], bool] = lambda: False) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Makes a view require a bearer with at least this role. The view finds the caller in `g.principal`.
+
+    A request that `unless` lets pass needs none, and has no caller.
+    """
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            if unless():
+                return view(*args, **kwargs)
             environ = request.environ
             g.principal = authenticate(service(), environ, bearer(environ))
             g.principal.require_role(role)
@@ -59,8 +64,11 @@ def public(view: Callable[P, R]) -> Callable[P, R]:
 def require_stated_access() -> None:
     """A hook before every request: raises LookupError for a view that states no access, however it was added.
 
-    Flask's own view for a folder of static files cannot state any; static files are public.
+    Flask's own view for a folder of static files cannot state any; static files are public. It also notes the route,
+    here because a second hook would cost more than the note.
     """
+    if request.url_rule is not None:
+        request_info(request.environ).route = request.url_rule.rule
     view = current_app.view_functions.get(request.endpoint or "")
     if view is None or getattr(view, "__func__", None) in STATIC_FILES:
         return  # Flask answers that there is no such route

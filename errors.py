@@ -460,9 +460,10 @@ def as_json(told: KeyhookError) -> Response:
 
 def noted(error: Exception, environ: "WSGIEnvironment") -> KeyhookError:
     """The error as a KeyhookError, with its reason in the log."""
-    told = translate(error)
-    told.note(request_info(environ))
+    told, info = translate(error), request_info(environ)
+    told.note(info)
     if isinstance(told, DatabaseUnavailable):
+        info.database_failed = True
         log.error("database unavailable: %s", told.reason)
     return told
 

@@ -14,6 +14,7 @@ from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import Rule
 
 from api.demands import NONE, Demands, read_demands
+from api.outcomes import outcome
 from api.resource import Resource, Tag
 from auth import authenticate, gate_credential, public
 from errors import (
@@ -78,7 +79,11 @@ def auth() -> Response:
     nobody in. A key with a rate limit is counted last, when all else is good. All identity headers are always sent,
     empty if they have no value, so that a proxy overwrites the client's headers of these names.
     """
-    body, headers = judge(service(), request.environ)
+    try:
+        body, headers = judge(service(), request.environ)
+    except Exception as error:
+        request_info(request.environ).check = outcome(error)
+        raise
     return Response(body, headers=headers, content_type="application/json")
 
 

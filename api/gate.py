@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from api import forward_auth
+from api.outcomes import outcome
 from auth import require_stated_access
 from errors import render
+from observability.request_info import request_info
 from runtime.state import state_of
 
 if TYPE_CHECKING:
@@ -33,9 +35,12 @@ class Gate:
         if self._is_extended():
             environ.pop("HTTP_UPGRADE", None)  # the question is about a handshake; Flask would take it for one
             return self._flask(environ, start_response)
+        info = request_info(environ)
+        info.route = forward_auth.PATH
         try:
             body, headers = forward_auth.judge(state_of(self._app), environ)
         except Exception as error:
+            info.check = outcome(error)
             return render(error, environ)(environ, start_response)
         start_response("200 OK", [*headers, ("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

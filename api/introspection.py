@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import g, request
 
+from api.outcomes import outcome
 from api.resource import Resource, Tag
 from auth import client_address, requires
 from errors import (
@@ -13,6 +14,7 @@ from errors import (
 )
 from identity.principal import Principal
 from identity.tokens import ISSUER
+from observability.metrics import GOOD
 from observability.request_info import request_info
 from runtime.state import service
 from schemas import Introspection, IntrospectionRequest
@@ -31,11 +33,15 @@ def introspect(form: dict[str, str]) -> dict[str, Any]:
 
     The answer is only `{"active": false}` for a token that is not good, or of another tenant.
     """
+    info = request_info(request.environ)
     try:
-        return _described(service().authenticator.authenticate(form["token"], client_address, g.principal.tenant))
+        principal = service().authenticator.authenticate(form["token"], client_address, g.principal.tenant)
     except AuthenticationFailed as refusal:
-        refusal.note(request_info(request.environ))
+        refusal.note(info)
+        info.check = outcome(refusal)
         return {"active": False}
+    info.check = GOOD
+    return _described(principal)
 
 
 def _described(principal: Principal) -> dict[str, Any]:

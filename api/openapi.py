@@ -255,6 +255,8 @@ def _successes(terms: Contract, common: set[str]) -> dict[str, Any]:
     done: dict[str, Any] = {"description": "Done", "headers": _header_refs(common.union(terms.headers))}
     if terms.answer:
         done["content"] = {"application/json": {"schema": terms.answer}}
+    if terms.text:
+        done["content"] = {terms.text: {"schema": {"type": "string"}}}
     if terms.preview is None:
         return {str(terms.status): done}
     content = {"application/json": {"schema": terms.preview}}

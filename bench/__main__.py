@@ -26,10 +26,11 @@ from bench.bare import CONSTANT, HASH_INSERT, INSERT, ROW, SqliteItems, create_a
 from bench.load import Load, request
 from bench.over_http import ask_in_turn, print_answers
 from bench.server import FLASK_RUN, SERVE, running
-from bench.service import CHECK, MINT, REAL_KEYS, caller, fill, limited, quiet_app, token
+from bench.service import CHECK, MINT, REAL_KEYS, caller, fill, limited, quiet_app, token, uncounted
 from bench.sizes import by_size
 from bench.tables import Series, at_least, at_most, compared, header, in_turn, row
 
+UNCOUNTED = "the same, not counted for /metrics"
 LIMITED = "the same, of a key with a rate limit"
 VIEW = "the same by Flask's plain view"
 BARE = [sys.executable, "-m", "bench.bare", "{port}"]
@@ -116,6 +117,7 @@ def in_process(directory: Path, rounds: int, size: int) -> None:
             CONSTANT: (20 * size, caller(plain, "GET", "/constant")),
             ROW: (20 * size, caller(plain, "GET", "/row")),
             CHECK: (20 * size, caller(app, "GET", "/v0/auth", keys[:1])),
+            UNCOUNTED: (20 * size, caller(uncounted(app), "GET", "/v0/auth", keys[:1])),
             LIMITED: (20 * size, caller(app, "GET", "/v0/auth", limited(places[0], keys[1]))),
             VIEW: (20 * size, caller(hooked, "GET", "/v0/auth", fill(places[1], REAL_KEYS)[:1])),
             INSERT: (2 * size, caller(plain, "POST", "/insert", named=True)),

@@ -20,11 +20,16 @@ def conditions() -> dict[str, ColumnElement[bool]]:
     return {
         "": true(),
         "active": active,
-        "expiring": active & (_key.expires_at <= _moment(SOON)),
+        "expiring": ends_within(SOON),
         "unused": active & (last_sign() < _moment(-LONG)),
         "expired": ~_key.disabled & _expired(),
         "disabled": _key.disabled,
     }
+
+
+def ends_within(span: timedelta) -> ColumnElement[bool]:
+    """Whether a key is active, and not so any more when that time has passed."""
+    return ~_key.disabled & ~_expired() & (_key.expires_at <= _moment(span))
 
 
 def last_sign() -> ColumnElement[str]:

@@ -1,1 +1,1 @@
-"""The output for operators: the log, and lines on stderr."""
+"""The output for operators: the log, lines on stderr, the figures."""

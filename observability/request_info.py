@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 ENVIRON_KEY = "keyhook.request"
+OTHER = "other"  # stands for the route of paths without one
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
@@ -26,6 +27,9 @@ class RequestInfo:
     refusals: Refusals | None = None  # which count it if it is not good enough
     refused_key: str | None = None  # the id of the API key that was refused
     reason: str | None = None  # why the request was refused; for the log alone
+    route: str = OTHER  # the rule of the route, for the figures
+    check: str | None = None  # the outcome of a check (metrics.REASONS), unless the route and the status tell it
+    database_failed: bool = False
     headers: list[tuple[str, str]] = field(default_factory=list)  # of any answer
     policy: str = API_POLICY  # the Content-Security-Policy of the answer
     referrer: str = "no-referrer"  # its Referrer-Policy

@@ -19,6 +19,8 @@ from runtime.signing_secret import secret_of
 if TYPE_CHECKING:
     from storage.postgresql.address import Address
 
+MIN_BEARER, MAX_BEARER = 16, 4096  # characters
+
 
 LONGEST = timedelta(days=36_500)  # of a key's life
 
@@ -76,6 +78,21 @@ def is_url_of_server(value: str) -> bool:
 
 def signing_secret(name: str, value: str) -> bytes:
     return secret_of(name, os.fsencode(value))
+
+
+def bearer_in_file(name: str, value: str) -> bytes:
+    """The bearer that a file holds, without the white space around it. No refusal repeats anything of either."""
+    _require_printable(name, value)
+    try:
+        with open(value, "rb") as file:
+            held = file.read(MAX_BEARER + 1).strip()
+    except OSError as error:
+        raise refuse(name, f"names a file that cannot be read: {error.strerror}") from None
+    if not MIN_BEARER <= len(held) <= MAX_BEARER:
+        raise refuse(name, f"names a file that must hold {MIN_BEARER} to {MAX_BEARER} characters")
+    if not re.fullmatch(rb"[!-~]+", held):
+        raise refuse(name, "names a file that must hold one word of printable ASCII")
+    return held
 
 
 def key_prefix(name: str, value: str) -> str:

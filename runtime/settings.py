@@ -38,6 +38,8 @@ class Settings:
     max_lifetime: timedelta | None = optional("KEYHOOK_MAX_LIFETIME", None, parsers.lifetime, for_commands=True)
     limits_url: str = optional("KEYHOOK_LIMITS_URL", "", parsers.shared_limits, secret=always)
     console: bool = setting("KEYHOOK_CONSOLE", "on", parsers.on_or_off)
+    # What the file holds. Its name is no secret, but a token in its place would be one.
+    metrics_token: bytes = optional("KEYHOOK_METRICS_TOKEN_FILE", b"", parsers.bearer_in_file, secret=always)
 
     @property
     def postgresql(self) -> "Address | None":

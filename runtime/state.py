@@ -7,10 +7,12 @@ from flask import Flask, current_app
 from errors import DatabaseUnavailable
 from identity.principal import Principal, RequestOrigin
 from keys.catalog import Catalog
+from keys.census import Census
 from keys.rate_limits import RateLimits
 from keys.tenant_keys import TenantKeys
 from keys.verification import KeyVerifier
 from models import db
+from observability import metrics
 from runtime import secret_fingerprint
 from runtime.authenticator import Authenticator
 from runtime.engine import open_storage
@@ -33,6 +35,7 @@ class AppState:
         self.authenticator = Authenticator(self.keys, settings.secret_key, settings.key_prefix)
         self.rates = RateLimits(settings.limits_url)
         self.sessions = Sessions(storage, settings.secret_key)
+        self.census = Census(storage)
         self._closed = False
 
     def settle(self) -> None:
@@ -76,5 +79,6 @@ def state_of(app: Flask) -> AppState:
         with app.app_context(), prepared(app.extensions[SETTINGS]) as settings:
             opened = AppState(settings, open_storage(db.engine, settings))
         secret_fingerprint.remember(opened.storage, settings.secret_key)
+        opened.storage.watch_writers(app.extensions[metrics.EXTENSION].note_writers)
         app.extensions[EXTENSION] = opened
     return app.extensions[EXTENSION]  # type: ignore[no-any-return]

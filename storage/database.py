@@ -84,6 +84,10 @@ class Storage(ABC):
         """Bounds the wait of all writes for a lock, when the service ends. A signal handler may call it."""
 
     @abstractmethod
+    def watch_writers(self, note: Callable[[int], None]) -> None:
+        """From now on tells how many writers of this process are at work or wait, whenever the number changes."""
+
+    @abstractmethod
     def tidy(self) -> None:
         """Does the regular upkeep. It waits for no lock and blocks nobody. Raises DatabaseUnavailable."""
 

@@ -20,6 +20,7 @@ ON_BOTH = [
         "api/test_gate.py",
         "api/test_gate_flask.py",
         "api/test_introspect.py",
+        "api/test_metrics.py",
         "api/test_revoke.py",
     ],
     *[

@@ -82,7 +82,7 @@ def stored(place: Flask | Path) -> bytes:
     """All bytes of the database: of its files, or of a dump of it."""
     if url := url_of(place):
         return subprocess.run([programs() / "pg_dump", "-d", url], check=True, capture_output=True).stdout
-    return b"".join(file.read_bytes() for file in directory_of(place).iterdir())
+    return b"".join(file.read_bytes() for file in directory_of(place).rglob("*") if file.is_file())
 
 
 def links(place: Flask | Path) -> int:

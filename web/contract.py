@@ -49,6 +49,7 @@ class Contract:
     form: Schema | None = None
     status: int | None = None
     answer: Schema | None = None
+    text: str | None = None  # the media type of an answer that is text
     preview: Schema | None = None
     headers: list[str] = field(default_factory=list)
     failures: list[type[KeyhookError]] = field(default_factory=list)
@@ -173,6 +174,17 @@ def documents(
         terms = enter(view)
         terms.status, terms.answer, terms.headers = status, schema(), list(headers)
         terms.query = query() if query else None
+        return view
+
+    return decorate
+
+
+def documents_text(status: int, media_type: str) -> Callable[[View], View]:
+    """Enters the contract of a view that answers with text."""
+
+    def decorate(view: View) -> View:
+        terms = enter(view)
+        terms.status, terms.text = status, media_type
         return view
 
     return decorate

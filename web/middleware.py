@@ -1,4 +1,4 @@
-"""The request id, the security headers and the line in the log of every request.
+"""The request id, the security headers, the line in the log and the figures of every request.
 
 A WSGI middleware rather than hooks of Flask, so that no answer of the application can escape it.
 """
@@ -15,6 +15,7 @@ from errors import NotFound, render
 from formats.api_key import SECRET_LENGTH
 from formats.redaction import redact
 from observability.logs import access, access_writer, loggable, one_word
+from observability.metrics import Figures
 from observability.request_info import ENVIRON_KEY, RequestInfo
 from web.forwarded import client_address
 from web.request_line import repair
@@ -31,9 +32,10 @@ _LONG_RUN = re.compile(rf"[0-9A-Za-z]{{{SECRET_LENGTH},}}")
 class Middleware:
     """Makes the RequestInfo of a request, and lets the application fill it."""
 
-    def __init__(self, app: "WSGIApplication", proxies: int) -> None:
+    def __init__(self, app: "WSGIApplication", proxies: int, figures: Figures) -> None:
         self._app = app
         self._proxies = proxies
+        self._note = figures.note
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         started = time.perf_counter()
@@ -54,9 +56,11 @@ class Middleware:
         # Werkzeug would route `//healthz` as `/healthz`, but to a proxy in front they are two paths.
         app = render(NotFound(), environ) if path.startswith("//") else self._app
         body = app(environ, start)
+        took = time.perf_counter() - started
+        self._note(info, sent, took)
         if access.isEnabledFor(logging.INFO):
-            took = (time.perf_counter() - started) * 1000
-            self._write_line(f"{_method_and_path(environ, path)} {sent} {took:.1f}ms {self._evidence(environ, info)}")
+            line = f"{_method_and_path(environ, path)} {sent} {took * 1000:.1f}ms {self._evidence(environ, info)}"
+            self._write_line(line)
         return body
 
     @cached_property

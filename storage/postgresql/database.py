@@ -121,6 +121,9 @@ class PostgresStorage(Storage):
     def hurry(self, seconds: float) -> None:
         self._clock.ends_at = time.monotonic() + seconds
 
+    def watch_writers(self, note: Callable[[int], None]) -> None:
+        self._slots.watch = note
+
     def tidy(self) -> None:
         pass
 

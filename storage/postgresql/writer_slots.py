@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from errors import DatabaseUnavailable
@@ -18,6 +18,8 @@ class WriterSlots:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._taken = 0
+        self._waiting = 0
+        self.watch: Callable[[int], None] = lambda number: None  # is told how many are in or wait
         self._stalls_at = 0.0  # time.monotonic
 
     @contextmanager
@@ -43,18 +45,33 @@ class WriterSlots:
 
     def _take(self) -> None:
         with self._changed:
+            self._wait()
+            self._taken += 1
+            self._tell()
+            if self._taken == WRITERS:
+                self._stalls_at = max(self._stalls_at, time.monotonic() + STALLED)
+
+    def _wait(self) -> None:
+        """Waits for a slot, with the lock."""
+        self._waiting += 1
+        try:
             while self._taken == WRITERS:
+                self._tell()
                 patience = self._stalls_at - time.monotonic()
                 if patience <= 0:
                     raise DatabaseUnavailable("too many writers are waiting for a lock")
                 self._changed.wait(patience)
-            self._taken += 1
-            if self._taken == WRITERS:
-                self._stalls_at = max(self._stalls_at, time.monotonic() + STALLED)
+        finally:
+            self._waiting -= 1
+            self._tell()
+
+    def _tell(self) -> None:
+        self.watch(self._taken + self._waiting)
 
     def _give_back(self, *, moves: bool) -> None:
         with self._changed:
             self._taken -= 1
+            self._tell()
             if moves:
                 self._stalls_at = time.monotonic() + STALLED
             self._changed.notify()

@@ -113,6 +113,9 @@ class SqliteStorage(Storage):
     def hurry(self, seconds: float) -> None:
         self._queue.hurry(seconds)
 
+    def watch_writers(self, note: Callable[[int], None]) -> None:
+        self._queue.watch = note
+
     def best_effort_writer(self) -> SqliteBestEffortWriter:
         return SqliteBestEffortWriter(self.engine, self._watched.check_writable)
 

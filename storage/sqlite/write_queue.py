@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from errors import DatabaseUnavailable
@@ -30,6 +30,7 @@ class WriteQueue:
         self._stalls_at = 0.0  # time.monotonic
         self._failing = False
         self._ends_at = math.inf  # time.monotonic, once the service ends
+        self.watch: Callable[[int], None] = lambda length: None  # is told the length, the one at work included
 
     def hurry(self, seconds: float) -> None:
         """From now on no writer waits longer than that, for its turn and the lock together."""
@@ -60,10 +61,11 @@ class WriteQueue:
         with self._guard:
             if not self._busy:  # the queue is empty: earlier failures do not count for this turn
                 self._busy, self._failing, self._stalls_at = True, False, time.monotonic() + STALLED
-                return
+                return self._tell()
             mine = threading.Lock()
             mine.acquire()
             self._waiters.append(mine)
+            self._tell()
         try:
             while not mine.acquire(timeout=0.02):
                 self._check_deadline(mine, deadline)
@@ -72,6 +74,7 @@ class WriteQueue:
                 waiting = mine in self._waiters
                 if waiting:
                     self._waiters.remove(mine)
+                    self._tell()
             if not waiting:  # the turn has just come
                 self._release_next(self._failing)
             raise
@@ -93,3 +96,7 @@ class WriteQueue:
                 self._waiters.popleft().release()
             else:
                 self._busy = False
+            self._tell()
+
+    def _tell(self) -> None:
+        self.watch(len(self._waiters) + self._busy)

@@ -26,6 +26,7 @@ GOOD = {
     "KEYHOOK_LIMITS_URL": "redis://127.0.0.1/0",
     "KEYHOOK_DEFAULT_LIFETIME": "90d",
     "KEYHOOK_MAX_LIFETIME": "52w",
+    "KEYHOOK_METRICS_TOKEN_FILE": "{tmp}/scraper",
 }
 UNTOUCHED_BY_A_SHELL = [
     '"{}"',
@@ -73,10 +74,12 @@ def test_what_a_shell_would_have_changed_stops_the_start(
 
 
 def test_good_values_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "scraper").write_text("a-token-of-a-file\n")
     chosen = load({name: value.format(tmp=tmp_path) for name, value in GOOD.items()})
     assert chosen.data_dir == tmp_path / "data"
     assert chosen.database == tmp_path / "data" / "keys.db"
     assert chosen.secret_key == LONG.encode()
+    assert chosen.metrics_token == b"a-token-of-a-file"
 
 
 def test_none_stands_for_the_default() -> None:

@@ -177,12 +177,16 @@ def test_opening_a_database_makes_no_file(tmp_path: Path) -> None:
     assert files(tmp_path) == {}
 
 
+# What is in a data directory once a request was answered.
+SERVED = {"keyhook.db", "keyhook.db-wal", "keyhook.db-shm", "secret_key", "metrics"}
+
+
 def test_a_start_that_was_killed_midway_is_made_again(make_app: Callable[..., Flask], data_dir: Path) -> None:
     data_dir.mkdir(0o700)
     for name in ("keyhook.db.new", "keyhook.db.new-journal", "secret_key.new"):
         (data_dir / name).write_bytes(b"half of it")
     assert make_app(data_dir).test_client().get("/healthz").status_code == 200
-    assert {path.name for path in files(data_dir)} == {"keyhook.db", "keyhook.db-wal", "keyhook.db-shm", "secret_key"}
+    assert {path.name for path in data_dir.iterdir()} == SERVED
 
 
 def test_a_database_without_its_wal_mode_gets_it_back(
@@ -285,7 +289,7 @@ def test_nobody_else_can_read_the_files_of_a_running_server(serve: Callable[...,
         serve()
     finally:
         os.umask(old)
-    assert {path.stat().st_mode & 0o077 for path in [data_dir, *data_dir.iterdir()]} == {0}
+    assert {path.stat().st_mode & 0o077 for path in [data_dir, *data_dir.rglob("*")]} == {0}
 
 
 def test_the_secret_survives_a_restart(serve: Callable[..., Server], data_dir: Path) -> None:
@@ -313,12 +317,7 @@ def test_many_first_starts_at_once(tmp_path: Path, make_app: Callable[..., Flask
             bearer = {"Authorization": f"Bearer {one.stdout.strip()}"}
             assert client.get("/v0/auth", headers=bearer).status_code == 200
         assert sql(data, "SELECT version_num FROM alembic_version") == [(models.SCHEMA,)]
-        assert {path.name for path in data.iterdir()} <= {
-            "keyhook.db",
-            "keyhook.db-wal",
-            "keyhook.db-shm",
-            "secret_key",
-        }
+        assert {path.name for path in data.iterdir()} <= SERVED
 
 
 def test_the_terminal_says_how_to_make_the_first_key_until_there_is_one(serve: Callable[..., Server]) -> None:
