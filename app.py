@@ -11,7 +11,7 @@ import console
 import errors
 from api import audit, docs, forward_auth, gate, health, introspection, keys, openapi, revocation
 from api import metrics as metrics_api
-from cli import first_key
+from cli import first_key, keys_file
 from models import db
 from observability import logs, metrics
 from observability.terminal import is_choosing_command
@@ -61,6 +61,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         app.wsgi_app = BoundedWait(app.wsgi_app)  # type: ignore[method-assign]
     if not is_choosing_command():
         state.state_of(app)
+        keys_file.apply_at_start(app)
         stopping.install(app)
         first_key.print_first_steps(app)
     return app

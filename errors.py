@@ -372,6 +372,20 @@ class DuplicateName(KeyhookError):
     message = "An entity with this name already exists"
 
 
+class DeclaredKey(KeyhookError):
+    """A key that a file declares, and that only the file can change."""
+
+    status = 409
+    message = "This key is declared in a file, and only a change of that file changes it"
+
+    def __init__(self, name: str) -> None:
+        super().__init__({"name": name})
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls("laptop")
+
+
 class OfForms(KeyhookError):
     """Base of the refusals that only the forms of the console meet."""
 

@@ -33,7 +33,7 @@ NAMES = {
 }
 db = SQLAlchemy(metadata=MetaData(naming_convention=NAMES))
 
-SCHEMA = "0007"  # the newest migration; a test holds it to migrations/versions
+SCHEMA = "0008"  # the newest migration; a test holds it to migrations/versions
 
 # A number that a database gives out in order. In SQLite only an INTEGER counts up by itself; it has 64 bits too.
 Number = BigInteger().with_variant(Integer(), "sqlite")
@@ -76,6 +76,7 @@ api_keys = db.Table(
     Column("rate_limit", String(13)),  # as 100/60: requests in so many seconds
     Column("allowance", String(36)),  # the id of the key whose rate limit counts; it outlives that key
     Column("metadata", Text, nullable=False, server_default=text("'{}'")),  # JSON
+    Column("declared", Boolean, nullable=False, server_default=false()),  # in a file, which alone changes it
     UniqueConstraint("tenant", "name", name=UNIQUE_NAME),
     Index("ix_api_keys_tenant_seq", "tenant", "seq"),
     Index("ix_api_keys_allowance", "allowance", **_where("allowance IS NOT NULL")),
@@ -172,6 +173,7 @@ class KeyRow(NamedTuple):
     rate_limit: str | None
     allowance: str | None
     metadata: str
+    declared: bool
 
 
 class CheckedKey(NamedTuple):

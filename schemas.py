@@ -345,6 +345,9 @@ class Key(Schema):
         },
     )
     metadata = _notes(required=True)
+    declared = fields.Boolean(
+        required=True, metadata={"description": "Declared in a file, which alone changes it; it can be disabled here."}
+    )
     grace_until = fields.Function(
         lambda row: wire_time(grace_until(row)),
         required=True,
@@ -402,13 +405,18 @@ class Usage(Schema):
 class Actor(Schema):
     kind = fields.String(
         required=True,
-        validate=validate.OneOf(["api_key", "jwt", "cli", "console", "holder"]),
+        validate=validate.OneOf(["api_key", "jwt", "cli", "console", "holder", "file"]),
         metadata={
-            "description": "A key, a person with a token, the command line, a person in the console, or somebody who "
-            "held the key and revoked it."
+            "description": "A key, a person with a token, the command line, a person in the console, somebody who "
+            "held the key and revoked it, or a file of declared keys."
         },
     )
-    owner = fields.String(required=True, metadata={"description": "The person; for `cli` the login name."})
+    owner = fields.String(
+        required=True,
+        metadata={
+            "description": "The person; for `cli` the login name, for `file` its name and the beginning of its SHA-256."
+        },
+    )
     key_id = fields.String(
         required=True, allow_none=True, metadata={"format": "uuid", "description": "The key that acted."}
     )

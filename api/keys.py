@@ -7,6 +7,7 @@ from api.resource import Resource, Tag
 from api.responses import with_location, with_next
 from auth import keyring, requires
 from errors import (
+    DeclaredKey,
     DuplicateName,
     ExpiryExceedsCreator,
     HostExceedsCreator,
@@ -113,7 +114,7 @@ def show_usage(name: str, days: int) -> list[DayOfUse]:
 @takes_query(NoParameters)
 @takes_body(ChangeKey)
 @answers(200, Key)
-@fails(UnknownApiKey, DuplicateName, *EXCEEDS)
+@fails(UnknownApiKey, DuplicateName, DeclaredKey, *EXCEEDS)
 def update_api_key(name: str, body: KeyChanges) -> KeyRow:
     """Change a key.
 
@@ -140,7 +141,7 @@ def disable_api_keys_of_owner(owner: str, body: dict[str, bool]) -> list[KeyRow]
 @requires("write")
 @takes_query(DeleteKeyById)
 @answers(204, preview=Key)
-@fails(UnknownApiKeyId)
+@fails(UnknownApiKeyId, DeclaredKey)
 def delete_api_key_by_id(key_id: str, cascade: bool, dry_run: bool) -> list[KeyRow] | None:
     """Delete a key by its id, with `cascade` also the keys that it minted, and theirs.
 
@@ -156,7 +157,7 @@ def delete_api_key_by_id(key_id: str, cascade: bool, dry_run: bool) -> list[KeyR
 @requires("write")
 @takes_query(DeleteKey)
 @answers(204, preview=Key)
-@fails(UnknownApiKey)
+@fails(UnknownApiKey, DeclaredKey)
 def delete_api_key(name: str, cascade: bool, dry_run: bool) -> list[KeyRow] | None:
     """Delete a key, with `cascade` also the keys that it minted, and theirs.
 
@@ -173,7 +174,7 @@ def delete_api_key(name: str, cascade: bool, dry_run: bool) -> list[KeyRow] | No
 @takes_query(NoParameters)
 @takes_body(RotateKey)
 @answers(201, MintedKey, headers=("Location",))
-@fails(UnknownApiKey, *EXCEEDS)
+@fails(UnknownApiKey, DeclaredKey, *EXCEEDS)
 def rotate_api_key(name: str, body: dict[str, int]) -> tuple[Minted, dict[str, str]]:
     """Give a key a new secret.
 

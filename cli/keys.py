@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
-from flask import Flask
-from flask.cli import AppGroup
+from flask import Flask, current_app
+from flask.cli import AppGroup, with_appcontext
 
+from cli import keys_file
 from cli.options import (
     Duration,
     Note,
@@ -29,11 +31,13 @@ from errors import AuthenticationFailed
 from formats.names import nfc
 from formats.times import timestamp, wire_time
 from identity.rates import RateLimit
+from keys.hashing import new_secret
 from keys.key_fields import KeyChanges
 from keys.selection import ALL, Selection
 from keys.tenant_keys import Minted, TenantKeys
+from keys.verification import new_id
 from models import KeyRow, status
-from runtime.state import service
+from runtime.state import SETTINGS, service
 from schemas import MAX_PAGE, STATUSES, CreateKey, DeleteKeyById, Key, RotateKey
 
 FOUND = 3  # the exit status of a list that was to be empty
@@ -181,6 +185,45 @@ def prune(keyring: TenantKeys, expired: timedelta, dry_run: bool) -> None:
         click.echo(name)
 
 
+@group.command("generate")
+@click.argument("name")
+@click.option("--role", help="check, read or write; write if left out.")
+@click.option("--scope", "scopes", multiple=True, help="What the key may do elsewhere; may be repeated.")
+@with_appcontext
+def generate(name: str, role: str | None, scopes: tuple[str, ...]) -> None:
+    """Make a key for a file of declared keys: the key on stdout, its table on stderr. Needs no database."""
+    with errors_as_exit_status():
+        asked = {"name": name, "scopes": list(scopes), **({"role": role} if role else {})}
+        new, settings = CreateKey().load(asked), current_app.extensions[SETTINGS]
+        key_id, secret = new_id(), new_secret(settings.key_prefix, settings.bcrypt_rounds)
+        table = {"name": new.name, "id": key_id, "prefix": secret.prefix, "hint": secret.kept(key_id)["hint"]}
+        table |= {"secret_hash": secret.hash, **({"role": role} if role else {})}
+        print_secret(lambda: Minted(secret.text(key_id), key_id, new.name))
+        lines = [f"{member} = {json.dumps(value, ensure_ascii=False)}" for member, value in table.items()]
+        lines += [f"scopes = {json.dumps(list(scopes))}"] if scopes else []
+        click.echo("\n".join(["[[api_keys]]", *lines]), err=True)
+
+
+@group.command("apply")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
+@click.option("--prune", is_flag=True, help="Delete the declared keys that the file has no more.")
+@with_appcontext
+def apply(file: Path, dry_run: bool, prune: bool) -> None:
+    """Make the declared keys agree with FILE, and print what was done to which."""
+    with errors_as_exit_status():
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        try:
+            done = keys_file.apply(app, file, prune=prune, dry_run=dry_run)
+        except keys_file.FileError as error:
+            raise click.ClickException(f"{visible(file.name)}: {error}") from None
+        for what in ("created", "changed", "deleted"):
+            for key in getattr(done, what):
+                click.echo(f"{what} {key.name}" + (f" of {visible(key.tenant)}" if key.tenant != "default" else ""))
+        if done.left:
+            click.echo(f"the file has {_counted(done.left)} no more: --prune deletes them", err=True)
+
+
 @command("inspect")
 def inspect(keyring: TenantKeys) -> None:
     """Read a key on stdin and say which it is, without printing it."""
@@ -220,7 +263,7 @@ def every_row(keyring: TenantKeys, wanted: Selection = ALL) -> Iterator[KeyRow]:
         yield from rows
 
 
-def _counted(rows: Sequence[KeyRow]) -> str:
+def _counted(rows: Sequence[object]) -> str:
     return f"{len(rows)} key" if len(rows) == 1 else f"{len(rows)} keys"
 
 

@@ -3,7 +3,7 @@
 import click
 from flask import Flask, current_app
 
-from cli import first_key
+from cli import first_key, keys_file
 from runtime.state import service
 from serving import stopping
 from web.contract import MAX_BODY
@@ -18,6 +18,7 @@ def serve(host: str, port: int, url_prefix: str) -> None:
     from serving.server import Server  # no other command needs it
 
     app = current_app._get_current_object()  # type: ignore[attr-defined]
+    keys_file.apply_at_start(app)
     try:
         server = Server(app, host, port, largest_body=MAX_BODY, url_prefix=url_prefix, chore=service().tidy)
     except OSError as error:

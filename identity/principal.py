@@ -28,7 +28,7 @@ class Principal(NamedTuple):
     any will do. `allowance` tells whose uses count for the `rate_limit`.
     """
 
-    kind: Literal["api_key", "jwt", "cli", "console", "holder"]
+    kind: Literal["api_key", "jwt", "cli", "console", "holder", "file"]
     tenant: str
     owner: str
     role: str

@@ -62,6 +62,10 @@ class KeyChanges(KeyFields):
         """Whether the `write` role is enough, without regard to the limits of the acting key."""
         return self == KeyChanges(disabled=True)
 
+    @property
+    def only_enables(self) -> bool:
+        return self == KeyChanges(disabled=False)
+
 
 def stored(value: Value | tuple[str, ...] | RateLimit | Metadata) -> Value:
     """A value in the form of its column: each is one text."""

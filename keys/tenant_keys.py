@@ -5,7 +5,7 @@ view can forget it. A change, its limits and its audit entry are one transaction
 again with the row locked. So a key that was disabled, lowered, rotated or deleted meanwhile changes nothing more.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, func,
 
 from errors import (
     AuthenticationFailed,
+    DeclaredKey,
     DuplicateName,
     InsufficientPermissions,
     KeyChanged,
@@ -23,11 +24,11 @@ from errors import (
 )
 from formats.times import now, timestamp
 from identity.principal import Principal, RequestOrigin
-from keys import allowances, audit, paging, uses, verification
+from keys import allowances, audit, paging, telling, uses, verification
 from keys.audit import Details, Subject, Wanted
 from keys.filters import is_text
 from keys.inheritance import columns_of
-from keys.key_fields import UNSET, KeyChanges, NewKey, Value, shown
+from keys.key_fields import UNSET, KeyChanges, NewKey
 from keys.lifetimes import Lifetimes
 from keys.limits import Limits
 from keys.lineage import family, forget, forget_all, generations, key_ids
@@ -41,9 +42,6 @@ from storage.database import Storage, UniqueViolation
 from storage.statements import insert
 
 BATCH = 10_000  # ids in one statement
-
-ALWAYS_TOLD = ("role", "scopes", "owner", "expires_at", "created_by_key")  # in the entry of a new key
-TOLD_IF_GIVEN = ("hosts", "networks", "rate_limit")
 
 _ACTING_KEY = select(api_keys).where(api_keys.c.id == bindparam("key_id")).with_for_update()
 
@@ -120,9 +118,7 @@ class TenantKeys:
             insert(tx, api_keys, [row])
             if self._principal.key_id:
                 insert(tx, lineage, [{"key_id": key_id, "parent_id": self._principal.key_id}])
-            told = {column: shown(column, row[column]) for column in ALWAYS_TOLD}
-            told |= {column: shown(column, row[column]) for column in TOLD_IF_GIVEN if row.get(column)}
-            self._record(tx, "key.created", [Subject(key_id, new.name)], told)
+            self._record(tx, "key.created", [Subject(key_id, new.name)], telling.created(row))
         return Minted(secret.text(key_id), key_id, new.name)
 
     def update(
@@ -140,6 +136,8 @@ class TenantKeys:
             self._lifetimes.require(changes.expires_at)
         with self._change() as (tx, limits):
             before = self._find(tx, name, key_id)
+            if not changes.only_disables and not (self._principal.kind == "cli" and changes.only_enables):
+                _require_not_declared(before)
             require_unchanged(if_rev, rev(before))
             if changes.disabled is not UNSET:
                 values["disabled_by"] = self._disabled_by(before, disabled=changes.disabled)
@@ -155,10 +153,10 @@ class TenantKeys:
                 changed.pop("allowance", None)
                 if changed.pop("disabled_by", None):  # also a change of a key that was disabled already
                     changed["disabled"] = True
-                self._record(tx, "key.updated", [Subject(after.id, after.name)], _difference(before, changed))
+                self._record(tx, "key.updated", [Subject(after.id, after.name)], telling.difference(before, changed))
             if "rate_limit" in changed and before.allowance == before.id:
                 for other in allowances.spread(tx, before, after.rate_limit):
-                    difference = _difference(other, {"rate_limit": after.rate_limit})
+                    difference = telling.difference(other, {"rate_limit": after.rate_limit})
                     self._record(tx, "key.updated", [Subject(other.id, other.name)], difference)
         return after
 
@@ -191,6 +189,7 @@ class TenantKeys:
         secret = self._verifier.new_secret()
         with self._change() as (tx, limits):
             row = self._find(tx, name, key_id)
+            _require_not_declared(row)
             require_unchanged(if_rev, rev(row))
             if limits:
                 _require_row_within(limits, row)
@@ -236,6 +235,7 @@ class TenantKeys:
         """
         with self._change() as (tx, _):
             rows = _known(_typed(tx.execute(self._doomed(name, key_id, cascade)).all()), name, key_id)
+            _require_not_declared(*rows)
             root = key_id or next(row.id for row in rows if row.name == name)
             if if_rev is not None:
                 _require_shown(if_rev, root, rows, cascade)
@@ -275,7 +275,7 @@ class TenantKeys:
 
     def expired(self, before: str) -> list[Subject]:
         """The keys that `prune` would delete, in order of creation."""
-        ended = self._mine.where(api_keys.c.expires_at <= before).order_by(api_keys.c.seq)
+        ended = self._mine.where(api_keys.c.expires_at <= before, ~api_keys.c.declared).order_by(api_keys.c.seq)
         return [
             Subject._make(row) for row in self._storage.all(ended.with_only_columns(api_keys.c.id, api_keys.c.name))
         ]
@@ -356,15 +356,15 @@ def _typed(rows: Iterable[Row[Any]]) -> list[KeyRow]:
     return [KeyRow._make(row) for row in rows]
 
 
+def _require_not_declared(*rows: KeyRow) -> None:
+    """Raises DeclaredKey."""
+    for row in rows:
+        if row.declared:
+            raise DeclaredKey(row.name)
+
+
 def _require_row_within(limits: Limits, row: KeyRow) -> None:
     limits.require_within(Limits.of(row._asdict(), row.expires_at))
-
-
-def _difference(before: KeyRow, changed: Mapping[str, Value]) -> Details:
-    return {
-        column: {"from": shown(column, getattr(before, column)), "to": shown(column, value)}
-        for column, value in changed.items()
-    }
 
 
 def _require_shown(if_rev: str, root: str, rows: list[KeyRow], cascade: bool) -> None:

@@ -34,6 +34,7 @@ class Settings:
     bcrypt_rounds: int = setting("KEYHOOK_BCRYPT_ROUNDS", 4, parsers.whole_number(4, 31), for_commands=True)
     trusted_proxies: int = setting("KEYHOOK_TRUSTED_PROXIES", 0, parsers.whole_number(0, 100))
     require_database: bool = setting("KEYHOOK_REQUIRE_DATABASE", 0, parsers.switch)
+    keys_file: Path | None = optional("KEYHOOK_KEYS_FILE", None, parsers.directory)
     default_lifetime: timedelta | None = optional("KEYHOOK_DEFAULT_LIFETIME", None, parsers.lifetime, for_commands=True)
     max_lifetime: timedelta | None = optional("KEYHOOK_MAX_LIFETIME", None, parsers.lifetime, for_commands=True)
     limits_url: str = optional("KEYHOOK_LIMITS_URL", "", parsers.shared_limits, secret=always)

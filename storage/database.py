@@ -61,7 +61,7 @@ class Storage(ABC):
         """The text with the letters A to Z in lower case, and no others, so that both databases find the same."""
 
     @abstractmethod
-    def write(self, tenant: str = "") -> AbstractContextManager[Connection]:
+    def write(self, *tenants: str) -> AbstractContextManager[Connection]:
         """A transaction that is on the disk when it ends. Raises DatabaseUnavailable, UniqueViolation.
 
         The changes of a tenant come one after another: each sees all earlier commits, and gives out larger numbers.

@@ -49,7 +49,7 @@ _PING = text("SELECT 1 FROM api_keys LIMIT 1")
 # A transaction, what belongs to it, and the lock of its tenant, in one round trip.
 _BEGIN = f"""
 BEGIN ISOLATION LEVEL READ COMMITTED;
-SELECT set_config('lock_timeout', '%dms', true), {DURABLE}, pg_advisory_xact_lock(%d)
+SELECT set_config('lock_timeout', '%dms', true), {DURABLE}, %s
 """.encode()
 
 
@@ -97,11 +97,11 @@ class PostgresStorage(Storage):
         self.first(_PING)
 
     @contextmanager
-    def write(self, tenant: str = "") -> Iterator[Connection]:
-        """Holds a lock on the tenant to its end. Each statement sees all that was committed before it began."""
+    def write(self, *tenants: str) -> Iterator[Connection]:
+        """Holds a lock on each tenant to its end. Each statement sees all that was committed before it began."""
         self.check()
         with waiting() as deadline, self._slots.slot(), translated(self._address):
-            connection = self._use(self._writers, deadline, lambda connection: _begin(connection, tenant, deadline))
+            connection = self._use(self._writers, deadline, lambda connection: _begin(connection, tenants, deadline))
             self._slots.lock_acquired()
             raw = driver(connection)
             try:
@@ -165,11 +165,17 @@ class PostgresStorage(Storage):
         return self._use(engine, deadline, use, again=False)
 
 
-def _begin(connection: Connection, tenant: str, deadline: float) -> Connection:
+def _begin(connection: Connection, tenants: Iterable[str], deadline: float) -> Connection:
     patience = max(1, int((deadline - SPARE - time.monotonic()) * 1000))
     connection.begin()  # for SQLAlchemy, which sends nothing
-    driver(connection).execute(_BEGIN % (patience, _lock_of(tenant)))
+    driver(connection).execute(_BEGIN % (patience, _locks_of(tenants)))
     return connection
+
+
+def _locks_of(tenants: Iterable[str]) -> bytes:
+    """Always in the same order, so that two transactions never wait for each other."""
+    locks = sorted(_lock_of(tenant) for tenant in set(tenants) or {""})
+    return ", ".join(f"pg_advisory_xact_lock({lock})" for lock in locks).encode()
 
 
 def _lock_of(tenant: str) -> int:

@@ -89,7 +89,7 @@ class SqliteStorage(Storage):
         self.first(_PING)
 
     @contextmanager
-    def write(self, tenant: str = "") -> Iterator[Connection]:
+    def write(self, *tenants: str) -> Iterator[Connection]:
         """A transaction that holds SQLite's write lock from its start.
 
         Raises DatabaseUnavailable if the turn or the lock does not come in time, the file cannot be written, or the

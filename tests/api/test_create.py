@@ -79,7 +79,7 @@ def test_the_defaults_of_a_key(call: Callable[..., Any], mint: Callable[..., str
     shown = call("GET", "/v0/api_keys/laptop").json
     assert list(shown) == [
         "id", "name", "role", "scopes", "description", "owner", "created_at", "created_by_key", "expires_at",
-        "last_used_at", "last_used_ip", "disabled", "status", "hosts", "networks", "rate_limit", "metadata",
+        "last_used_at", "last_used_ip", "disabled", "status", "hosts", "networks", "rate_limit", "metadata", "declared",
         "grace_until", "previous_last_used_at", "prefix", "hint",
     ]  # fmt: skip
     assert shown | {"id": "", "created_at": ""} == {
@@ -100,6 +100,7 @@ def test_the_defaults_of_a_key(call: Callable[..., Any], mint: Callable[..., str
         "networks": [],
         "rate_limit": None,
         "metadata": {},
+        "declared": False,
         "grace_until": None,
         "previous_last_used_at": None,
         "prefix": "kh",

@@ -24,6 +24,7 @@ from app import create_app
 from formats import api_key
 from tests.machine import ROOT
 from tests.outage import take_away
+from tests.rows import move
 from web import contract
 
 METHODS = ("delete", "get", "patch", "post", "put")
@@ -97,8 +98,10 @@ def errors_of(schema: dict[str, Any], value: Any) -> list[str]:
 class Scene:
     """Provokes each refusal of an operation, with a request that is otherwise good."""
 
-    def __init__(self, call: Callable[..., Any], mint: Callable[..., str], token: Callable[..., str]) -> None:
-        self.call, self.mint, self.token = call, mint, token
+    def __init__(
+        self, app: Flask, call: Callable[..., Any], mint: Callable[..., str], token: Callable[..., str]
+    ) -> None:
+        self.app, self.call, self.mint, self.token = app, call, mint, token
 
     def send(self, operation: Operation, name: str = "laptop", **changed: Any) -> Any:
         request = {**GOOD.get(operation.id, {}), **changed}
@@ -151,6 +154,12 @@ class Scene:
         self.mint("laptop")
         return self.send(operation, json={"name": "other"})
 
+    def declared_key(self, operation: Operation) -> Any:
+        self.mint("laptop")
+        move(self.app, "laptop", declared=True)
+        by_id: dict[str, Any] = {"query_string": {"id": self.call("GET", "/v0/api_keys/laptop").json["id"]}}
+        return self.send(operation, **(by_id if operation.id == "delete_api_key_by_id" else {}))
+
     def scope_exceeds_creator(self, operation: Operation) -> Any:
         self.mint("laptop", scopes=["photos:write"])
         caller = self.mint("caller", scopes=["photos:read"])
@@ -192,8 +201,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(call: Callable[..., Any], mint: Callable[..., str], token: Callable[..., str]) -> Scene:
-    return Scene(call, mint, token)
+def scene(app: Flask, call: Callable[..., Any], mint: Callable[..., str], token: Callable[..., str]) -> Scene:
+    return Scene(app, call, mint, token)
 
 
 def check_headers(operation: Operation, status: str, response: Any) -> None:

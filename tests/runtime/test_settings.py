@@ -24,6 +24,7 @@ GOOD = {
     "KEYHOOK_DATABASE_URL": "sqlite:///{tmp}/data/keys.db",
     "KEYHOOK_SECRET_KEY": LONG,
     "KEYHOOK_LIMITS_URL": "redis://127.0.0.1/0",
+    "KEYHOOK_KEYS_FILE": "{tmp}/keys.toml",
     "KEYHOOK_DEFAULT_LIFETIME": "90d",
     "KEYHOOK_MAX_LIFETIME": "52w",
     "KEYHOOK_METRICS_TOKEN_FILE": "{tmp}/scraper",
