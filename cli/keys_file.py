@@ -110,16 +110,17 @@ def apply(app: Flask, path: Path, *, prune: bool = False, dry_run: bool = False)
 
 
 def apply_at_start(app: Flask) -> None:
-    """Applies the file of the setting, if there is one. Raises StartupError."""
-    path = state_of(app).settings.keys_file
+    """Applies the file of the setting, if there is one. Raises StartupError, and then has closed the database."""
+    state = state_of(app)
+    path = state.settings.keys_file
     if path is None:
         return
     try:
         done = apply(app, path)
-    except FileError as error:
-        raise StartupError(f"{SETTING}: {path.name}: {error}") from None
-    except DatabaseUnavailable as error:
-        raise StartupError(f"{SETTING}: the database does not take it: {error.reason}") from None
+    except (FileError, DatabaseUnavailable) as error:
+        state.close()
+        why = f"{path.name}: {error}" if isinstance(error, FileError) else f"the database fails: {error.reason}"
+        raise StartupError(f"{SETTING}: {why}") from None
     if done.created or done.changed:
         say(f"{path.name}: created {len(done.created)}, changed {len(done.changed)} declared keys")
 
