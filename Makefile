@@ -4,8 +4,9 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 5000
 BIN := .venv/bin
-# What `make run` needs: with a database of PostgreSQL its driver as well, with KEYHOOK_LIMITS_URL that of Redis.
-RUNTIME := .venv/runtime $(if $(filter postgresql:%,$(KEYHOOK_DATABASE_URL)),.venv/postgresql) $(if $(KEYHOOK_LIMITS_URL),.venv/redis)
+# What `make run` needs: with a database of PostgreSQL its driver as well, with KEYHOOK_LIMITS_URL that of Redis,
+# with KEYHOOK_OIDC_ISSUER the signatures of a provider.
+RUNTIME := .venv/runtime $(if $(filter postgresql:%,$(KEYHOOK_DATABASE_URL)),.venv/postgresql) $(if $(KEYHOOK_LIMITS_URL),.venv/redis) $(if $(KEYHOOK_OIDC_ISSUER),.venv/oidc)
 .DEFAULT_GOAL := help
 
 .PHONY: help run serve test quick check lint format bench pictures requirements migration clean
@@ -46,6 +47,7 @@ requirements: .venv/development  ## renew every pin
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt requirements.in
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-postgresql.txt requirements-postgresql.in
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-redis.txt requirements-redis.in
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-oidc.txt requirements-oidc.in
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-dev.txt requirements-dev.in
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o bench/requirements.txt bench/requirements.in
 
@@ -72,11 +74,15 @@ clean:  ## what can be made again; never instance/, which holds people's keys
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-redis.txt
 	@touch $@
 
+.venv/oidc: .venv/runtime requirements-oidc.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-oidc.txt
+	@touch $@
+
 .venv/bench/done: .venv/runtime requirements-postgresql.txt bench/requirements.txt
 	@test -x .venv/bench/bin/python || $(PYTHON) -m venv .venv/bench
 	@.venv/bench/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-postgresql.txt -r bench/requirements.txt
 	@touch $@
 
-.venv/development: .venv/postgresql .venv/redis requirements-dev.txt
+.venv/development: .venv/postgresql .venv/redis .venv/oidc requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

@@ -14,7 +14,7 @@ from api import metrics as metrics_api
 from cli import first_key, keys_file
 from models import db
 from observability import logs, metrics
-from observability.terminal import is_choosing_command
+from observability.terminal import is_choosing_command, is_server
 from runtime import engine, settings, state
 from serving import development, stopping
 from web.bounded_wait import BoundedWait
@@ -60,8 +60,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     if chosen.postgresql:
         app.wsgi_app = BoundedWait(app.wsgi_app)  # type: ignore[method-assign]
     if not is_choosing_command():
-        state.state_of(app)
+        opened = state.state_of(app)
         keys_file.apply_at_start(app)
+        if is_server():
+            opened.begin()
         stopping.install(app)
         first_key.print_first_steps(app)
     return app

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from flask import Blueprint, Flask, current_app, g, request
 
-from errors import AddressNotAllowed, AuthenticationFailed, DatabaseUnavailable, InsufficientPermissions
+from errors import (
+    AddressNotAllowed,
+    AuthenticationFailed,
+    DatabaseUnavailable,
+    IdentityProviderUnavailable,
+    InsufficientPermissions,
+)
 from formats.times import wire_time
 from identity.principal import ROLES, Principal, RequestOrigin
 from keys.tenant_keys import TenantKeys
@@ -47,7 +53,12 @@ def requires(role: str, *, unless: Callable[[], bool] = lambda: False) -> Callab
 
         terms = enter(guarded)
         terms.access = role
-        terms.failures += [AuthenticationFailed, AddressNotAllowed, DatabaseUnavailable]
+        terms.failures += [
+            AuthenticationFailed,
+            AddressNotAllowed,
+            DatabaseUnavailable,
+            IdentityProviderUnavailable,
+        ]
         if ROLES.get(role, 0) > min(ROLES.values()):
             terms.failures.append(InsufficientPermissions)
         return guarded
@@ -121,7 +132,10 @@ def _authorization(environ: "WSGIEnvironment") -> tuple[str, str]:
 
 
 def authenticate(state: AppState, environ: "WSGIEnvironment", credential: str | None) -> Principal:
-    """The holder of the credential, also noted in the request's RequestInfo. Raises AuthenticationFailed."""
+    """The holder of the credential, also noted in the request's RequestInfo.
+
+    Raises AuthenticationFailed, and what `Bearers.read` raises for a token of an OpenID provider.
+    """
     if credential is None:
         scheme = environ.get("HTTP_AUTHORIZATION", "").partition(" ")[0]
         why = "another scheme" if scheme and scheme.lower() != "bearer" else "no credential"

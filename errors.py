@@ -226,12 +226,18 @@ class HostNotAllowed(Forbidden):
 class InsufficientPermissions(Forbidden):
     message = "The role is too low"
 
-    def __init__(self, *, required: str, actual: str) -> None:
+    def __init__(self, *, required: str, actual: str | None, why: str | None = None) -> None:
+        """`actual` is None for somebody whom the provider knows and who has no role here; `why` goes to the log."""
         super().__init__({"required": required, "actual": actual})
+        self._why = why
 
     @classmethod
     def example(cls, required: str = "write") -> Self:
         return cls(required=required, actual="check" if required == "read" else "read")
+
+    @property
+    def reason(self) -> str | None:
+        return self._why
 
 
 class InsufficientScope(Forbidden):
@@ -441,6 +447,27 @@ class DatabaseUnavailable(KeyhookError):
     status = 503
     message = "The database does not answer at the moment"
     RETRY_AFTER: ClassVar[int] = 5  # seconds
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self._why = why
+        self.headers["Retry-After"] = str(self.RETRY_AFTER)
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls("")
+
+    @property
+    def reason(self) -> str:
+        return self._why
+
+
+class IdentityProviderUnavailable(KeyhookError):
+    """The OpenID provider has not answered for so long that nobody can say whether its token is good."""
+
+    status = 503
+    message = "The identity provider does not answer at the moment"
+    RETRY_AFTER: ClassVar[int] = 30  # seconds
 
     def __init__(self, why: str) -> None:
         super().__init__()

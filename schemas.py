@@ -543,7 +543,7 @@ class Introspection(Schema):
 
     active = fields.Boolean(required=True, metadata={"description": "Whether the token is good."})
     scope = fields.String(metadata={"description": "The scopes, a space between each two."})
-    client_id = fields.String(metadata={"description": "The key's id."})
+    client_id = fields.String(metadata={"description": "The key's id; of a provider's token, its client."})
     username = fields.String(metadata={"description": "The owner."})
     token_type = fields.String(metadata={"description": "How it is sent.", "example": "Bearer"})
     exp = fields.Integer(metadata={"description": "When it ends, in seconds since 1970."})

@@ -22,6 +22,7 @@ from errors import (
     AuthenticationFailed,
     DatabaseUnavailable,
     HostNotAllowed,
+    IdentityProviderUnavailable,
     InsufficientPermissions,
     InsufficientScope,
     MethodNotAllowed,
@@ -69,7 +70,7 @@ PREFLIGHT: Rendered = json.dumps(_nobody).encode(), [(name, "") for name in IDEN
 @public  # it authenticates by itself: only here other credentials than a bearer count
 @documents(200, Identity, headers=(*IDENTITY_HEADERS, "RateLimit-Policy", "RateLimit"), query=AuthQuery)
 @fails(AuthenticationFailed, InsufficientPermissions, InsufficientScope, TenantNotAllowed, UnknownDemand)
-@fails(AddressNotAllowed, HostNotAllowed, RateLimited, DatabaseUnavailable)
+@fails(AddressNotAllowed, HostNotAllowed, RateLimited, DatabaseUnavailable, IdentityProviderUnavailable)
 def auth() -> Response:
     """Say whether a credential is good, for a reverse proxy.
 

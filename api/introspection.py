@@ -10,6 +10,7 @@ from api.resource import Resource, Tag
 from auth import client_address, requires
 from errors import (
     AuthenticationFailed,
+    InsufficientPermissions,
     InvalidRequest,
 )
 from identity.principal import Principal
@@ -31,12 +32,13 @@ bp = Resource("introspection", __name__, Tag.GATE)
 def introspect(form: dict[str, str]) -> dict[str, Any]:
     """Say what a token stands for (RFC 7662).
 
-    The answer is only `{"active": false}` for a token that is not good, or of another tenant.
+    The answer is only `{"active": false}` for a token that is not good, of another tenant, or of a person
+    without a role.
     """
     info = request_info(request.environ)
     try:
         principal = service().authenticator.authenticate(form["token"], client_address, g.principal.tenant)
-    except AuthenticationFailed as refusal:
+    except (AuthenticationFailed, InsufficientPermissions) as refusal:
         refusal.note(info)
         info.check = outcome(refusal)
         return {"active": False}
@@ -48,13 +50,13 @@ def _described(principal: Principal) -> dict[str, Any]:
     described = {
         "active": True,
         "scope": " ".join(principal.scopes) or None,
-        "client_id": principal.key_id,
+        "client_id": principal.key_id or principal.client,
         "username": principal.owner,
         "token_type": "Bearer",
         "exp": _seconds(principal.expires_at),
         "iat": _seconds(principal.issued_at),
         "sub": principal.owner,
-        "iss": ISSUER,
+        "iss": principal.issuer or ISSUER,
         "jti": principal.key_id,
         "tenant": principal.tenant,
         "role": principal.role,

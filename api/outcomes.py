@@ -13,6 +13,7 @@ WORDS: dict[type[KeyhookError], str] = {
     errors.UnknownDemand: "demand",
     errors.MethodNotAllowed: "method",
     errors.DatabaseUnavailable: "database",
+    errors.IdentityProviderUnavailable: "provider",
 }
 # Of a refused credential, by the reason in the log; all others mean a text that is no credential of ours.
 CREDENTIALS = {

@@ -19,6 +19,7 @@ def serve(host: str, port: int, url_prefix: str) -> None:
 
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     keys_file.apply_at_start(app)
+    service().begin()
     try:
         server = Server(app, host, port, largest_body=MAX_BODY, url_prefix=url_prefix, chore=service().tidy)
     except OSError as error:

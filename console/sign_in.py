@@ -9,7 +9,7 @@ from auth import client_address, public
 from console import cookies
 from console.addresses import own_page
 from console.pages import bp, go_to, recognise, render
-from errors import AuthenticationFailed, DatabaseUnavailable
+from errors import AuthenticationFailed, DatabaseUnavailable, InsufficientPermissions
 from formats import api_key
 from observability.request_info import request_info
 from runtime.sessions import LINK, Opened
@@ -19,6 +19,7 @@ from web.contract import read_fields
 IS_KEY = "This is an API key. Keys are for programs; people sign in with a token."
 IS_OLD = "This link was used already, or is older than ten minutes. Make a new one with the command above."
 IS_BAD = "This token is not valid or has expired. Make a new one with the command above."
+NO_ROLE = "This token is good, but no group in it has a role here."
 
 
 @bp.get("/sign-in")
@@ -39,6 +40,9 @@ def sign_in() -> AnyResponse:
     except AuthenticationFailed as refusal:
         refusal.note(request_info(request.environ))
         return _door(target, _sentence(text), 401)
+    except InsufficientPermissions as refusal:
+        refusal.note(request_info(request.environ))
+        return _door(target, NO_ROLE, 403)
     _end_session()
     response = go_to(own_page(target))
     cookies.keep(response, opened)

@@ -25,7 +25,8 @@ class Principal(NamedTuple):
 
     `expires_at` is the end of the credential, or the end of a secret's grace if that comes first. `scopes` is empty for
     people. `secret_hash` is the stored hash that the secret of a key matched. `hosts` and `networks` are empty where
-    any will do. `allowance` tells whose uses count for the `rate_limit`.
+    any will do. `allowance` tells whose uses count for the `rate_limit`. `issuer` is the provider that signed a token,
+    and `client` the program that it signed it for.
     """
 
     kind: Literal["api_key", "jwt", "cli", "console", "holder", "file"]
@@ -42,6 +43,8 @@ class Principal(NamedTuple):
     networks: tuple[str, ...] = ()
     rate_limit: RateLimit | None = None
     allowance: str | None = None
+    issuer: str | None = None
+    client: str | None = None
 
     def require_role(self, required: str) -> None:
         """Raises InsufficientPermissions, also for an unknown role."""

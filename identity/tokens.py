@@ -53,8 +53,8 @@ def read_token(token: str, secret: bytes) -> Principal:
         )["signature"]
         if urlsafe_b64encode(signature).rstrip(b"=").decode() != parts[3]:
             raise AuthenticationFailed("bad token: another text of its signature")
-        _require_type(_parse_part(parts[1]))
-        return _principal(_parse_part(parts[2]))
+        _require_type(parse_part(parts[1]))
+        return _principal(parse_part(parts[2]))
     except MalformedJSON:
         raise AuthenticationFailed("bad token: no strict JSON") from None
     except jwt.ExpiredSignatureError:
@@ -66,11 +66,23 @@ def read_token(token: str, secret: bytes) -> Principal:
         raise AuthenticationFailed(f"bad token: {type(error).__name__}") from None
 
 
+def is_ours(token: str) -> bool:
+    """Whether only this service can have made it, if anybody has: a provider never signs with our secret.
+
+    The algorithm alone decides. What is not written like a token counts as ours too, and is refused like one.
+    """
+    parts = COMPACT.fullmatch(token)
+    try:
+        return parts is None or parse_part(parts[1]).get("alg") == ALGORITHM
+    except ValueError:  # MalformedJSON is one
+        return True
+
+
 def expired_token() -> AuthenticationFailed:
     return AuthenticationFailed("expired token", told="The token has expired")
 
 
-def _parse_part(part: str) -> dict[str, Any]:
+def parse_part(part: str) -> dict[str, Any]:
     """Reads a part again, since the library takes the last of two equal members, and encodings other than UTF-8."""
     return parse_object(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
@@ -82,10 +94,14 @@ def _require_type(header: dict[str, Any]) -> None:
 
 
 def _principal(claims: dict[str, Any]) -> Principal:
-    sub, role, tenant = _text(claims, "sub"), _text(claims, "role"), _text({"tenant": "default", **claims}, "tenant")
+    sub, role, tenant = (
+        text_claim(claims, "sub"),
+        text_claim(claims, "role"),
+        text_claim({"tenant": "default", **claims}, "tenant"),
+    )
     if role not in OF_PEOPLE:
         raise AuthenticationFailed("bad token: unknown role")
-    expires, issued = _numeric_date(claims, "exp"), _numeric_date(claims, "iat")
+    expires, issued = numeric_date(claims, "exp"), numeric_date(claims, "iat")
     if expires <= datetime.now(UTC):
         raise expired_token()
     return Principal(
@@ -98,7 +114,8 @@ def _principal(claims: dict[str, Any]) -> Principal:
     )
 
 
-def _text(claims: dict[str, Any], claim: str) -> str:
+def text_claim(claims: dict[str, Any], claim: str) -> str:
+    """A claim that is a text and not empty. Raises AuthenticationFailed."""
     value = claims.get(claim)
     if not isinstance(value, str) or not value:
         raise AuthenticationFailed(f"bad token: {claim} is empty or no string")
@@ -107,7 +124,7 @@ def _text(claims: dict[str, Any], claim: str) -> str:
     return value
 
 
-def _numeric_date(claims: dict[str, Any], claim: str) -> datetime:
+def numeric_date(claims: dict[str, Any], claim: str) -> datetime:
     """A NumericDate (RFC 7519 section 2): a number, not the text of one."""
     value = claims[claim]
     if isinstance(value, bool) or not isinstance(value, int | float):

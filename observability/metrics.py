@@ -26,7 +26,7 @@ GOOD_AT_THE_GATE = ("/v0/auth", "200")  # a request is such a check, so most che
 REASONS = (
     GOOD,
     *("no_credential", "malformed", "unknown", "wrong_secret", "disabled", "expired"),
-    *("role", "scope", "tenant", "host", "address", "rate", "demand", "method", "database", "fault"),
+    *("role", "scope", "tenant", "host", "address", "rate", "demand", "method", "database", "provider", "fault"),
 )
 
 Durations = dict[tuple[str, str], list[float]]  # by route and status

@@ -2,17 +2,20 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from errors import AuthenticationFailed
 from formats import api_key
 from identity.principal import Principal
 from identity.rates import read_rate
-from identity.tokens import expired_token, read_token
+from identity.tokens import expired_token, is_ours, read_token
 from keys import verification
 from keys.bounded_cache import BoundedCache, weight
 from keys.verification import KeyVerifier, VerifiedKey
 from models import is_expired
+
+if TYPE_CHECKING:
+    from oidc.bearer import Bearers
 
 MAX_CREDENTIAL = 8192  # characters
 TOKENS = 1024  # in the cache of a process,
@@ -24,13 +27,15 @@ HOLDERS_ROOM = 4 * 1024**2  # and bytes of them: 1,700 for a small key, 11,000 f
 class Authenticator:
     """Tells an API key from a token by its form, and asks who reads that kind."""
 
-    def __init__(self, keys: KeyVerifier, secret_key: bytes, key_prefix: str) -> None:
+    def __init__(self, keys: KeyVerifier, secret_key: bytes, key_prefix: str, bearers: "Bearers | None" = None) -> None:
+        """`bearers` are those of an OpenID provider, if there is one."""
         self._keys = keys
         self._secret_key = secret_key
         self._key_prefix = key_prefix
-        # By the SHA-256 of the token:
+        self._bearers = bearers
+        # By the SHA-256 of the token, and the edition of the provider's keys:
         self._tokens: BoundedCache[Principal] = BoundedCache(
-            TOKENS, TOKENS_ROOM, lambda digest, principal: weight(principal)
+            TOKENS, TOKENS_ROOM, lambda place, principal: weight(principal)
         )
         # By the key that was verified, of which the holder is a function:
         self._holders: BoundedCache[Principal] = BoundedCache(HOLDERS, HOLDERS_ROOM, _weigh_holder)
@@ -38,7 +43,8 @@ class Authenticator:
     def authenticate(self, credential: str, address: Callable[[], str | None], tenant: str | None = None) -> Principal:
         """Raises AuthenticationFailed, also for a credential of another tenant than the given one.
 
-        White space and line ends around a credential are ignored. A good key is noted as used from the address.
+        A token of an OpenID provider may be refused in two more ways: see `Bearers.read`. White space and line ends
+        around a credential are ignored. A good key is noted as used from the address.
         """
         self._keys.last_use.flush()
         credential = credential.strip()
@@ -61,17 +67,29 @@ class Authenticator:
         return self._holder_of_key(self._keys.verify(text))._replace(kind="holder")
 
     def _holder_of_token(self, token: str) -> Principal:
-        """The holder of a token, which is read once: its claims never change. Its end is checked every time."""
+        """The holder of a token, which is read once: its claims never change. Its end is checked every time.
+
+        When a provider has withdrawn a key, every token is read again.
+        """
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
-        principal = self._tokens.get(digest)
+        place = digest, self._bearers.provider.edition() if self._bearers else 0
+        principal = self._tokens.get(place)
         if principal is None:
             if refusal := verification.surrounded(token):
                 raise refusal
-            principal = read_token(token, self._secret_key)
-            self._tokens.put(digest, principal)
+            principal = self._read(token)
+            if place[1] >= 0:
+                self._tokens.put(place, principal)
         elif is_expired(principal):
             raise expired_token()
+        elif self._bearers:
+            self._bearers.provider.freshen()
         return principal
+
+    def _read(self, token: str) -> Principal:
+        if self._bearers is None or (is_ours(token) and not self._bearers.is_meant(token)):
+            return read_token(token, self._secret_key)
+        return self._bearers.read(token)
 
     def _holder_of_key(self, verified: VerifiedKey) -> Principal:
         """The holder of a key. It depends on nothing but the row that was just read, so the cache is never stale."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from storage.postgresql.address import Address
 
 MIN_BEARER, MAX_BEARER = 16, 4096  # characters
-
-
 LONGEST = timedelta(days=36_500)  # of a key's life
 
 
@@ -121,6 +119,48 @@ def lifetime(name: str, value: str) -> timedelta:
     if span is None or not timedelta() < span <= LONGEST:
         raise refuse(name, f"must be a number and one of s m h d w, as in 90d, and at most {LONGEST.days}d")
     return span
+
+
+def issuer(name: str, value: str) -> str:
+    """The `iss` of a provider, which its tokens repeat to the letter."""
+    _require_printable(name, value)
+    from oidc.fetching import is_private  # nobody else needs a client of HTTP
+
+    if not is_private(value) or set(value) & set("?# "):
+        raise refuse(name, "must be https://HOST[/PATH], or http:// on this machine, exactly as `iss` in its tokens")
+    if "/.well-known/" in value:
+        raise refuse(name, "must be the issuer alone: /.well-known/openid-configuration is appended")
+    if find_spec("cryptography") is None:
+        raise refuse(name, "needs cryptography: `pip install -r requirements-oidc.txt`")
+    return value
+
+
+def names(name: str, value: str) -> tuple[str, ...]:
+    """Names with commas between; white space around each is no part of it."""
+    _require_printable(name, value)
+    found = tuple(word.strip() for word in value.split(","))
+    if not all(found):
+        raise refuse(name, "must be names with commas between, none of them empty")
+    return found
+
+
+def chosen_names(name: str, value: str) -> tuple[str, ...]:
+    """The same, without the one that stands for everybody."""
+    found = names(name, value)
+    if "*" in found:
+        raise refuse(name, "must name the groups: * would make everybody an admin")
+    return found
+
+
+def claim(name: str, value: str) -> str:
+    _require_printable(name, value)
+    return value
+
+
+def accept_or_refuse(name: str, value: str) -> bool:
+    if value not in ("accept", "refuse"):
+        raise refuse(name, "must be accept or refuse")
+    return value == "accept"
 
 
 def switch(name: str, value: str) -> bool:

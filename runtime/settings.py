@@ -41,6 +41,17 @@ class Settings:
     console: bool = setting("KEYHOOK_CONSOLE", "on", parsers.on_or_off)
     # What the file holds. Its name is no secret, but a token in its place would be one.
     metrics_token: bytes = optional("KEYHOOK_METRICS_TOKEN_FILE", b"", parsers.bearer_in_file, secret=always)
+    # The provider whose tokens are good, None: there is none; and what has to be in them.
+    oidc_issuer: str | None = optional("KEYHOOK_OIDC_ISSUER", None, parsers.issuer)
+    oidc_audience: tuple[str, ...] = setting("KEYHOOK_OIDC_AUDIENCE", "keyhook", parsers.names)
+    oidc_admin_groups: tuple[str, ...] = optional("KEYHOOK_OIDC_ADMIN_GROUPS", (), parsers.chosen_names)
+    oidc_write_groups: tuple[str, ...] = optional("KEYHOOK_OIDC_WRITE_GROUPS", (), parsers.names)
+    oidc_read_groups: tuple[str, ...] = optional("KEYHOOK_OIDC_READ_GROUPS", (), parsers.names)
+    oidc_groups_claim: str = setting("KEYHOOK_OIDC_GROUPS_CLAIM", "groups", parsers.claim)
+    oidc_owner_claim: str = setting("KEYHOOK_OIDC_OWNER_CLAIM", "sub", parsers.claim)
+    oidc_tenant_claim: str | None = optional("KEYHOOK_OIDC_TENANT_CLAIM", None, parsers.claim)
+    # No secret either, but somebody may take its name for the place of a token.
+    oidc_id_tokens: bool = setting("KEYHOOK_OIDC_ID_TOKENS", "refuse", parsers.accept_or_refuse, secret=always)
 
     @property
     def postgresql(self) -> "Address | None":
@@ -74,7 +85,18 @@ def load(values: Mapping[str, Any]) -> Settings:
         raise refuse("KEYHOOK_SECRET_KEY", "must be set with PostgreSQL: else each machine makes a secret of its own")
     if chosen.default_lifetime and chosen.max_lifetime and chosen.default_lifetime > chosen.max_lifetime:
         raise refuse("KEYHOOK_DEFAULT_LIFETIME", "must not be longer than KEYHOOK_MAX_LIFETIME")
+    _require_useful_provider(chosen)
     return chosen
+
+
+def _require_useful_provider(chosen: Settings) -> None:
+    """Refuses a provider that would give nobody a role, and one whose own sessions would be good here."""
+    if not chosen.oidc_issuer:
+        return
+    if not (chosen.oidc_admin_groups or chosen.oidc_write_groups or chosen.oidc_read_groups):
+        raise refuse("KEYHOOK_OIDC_ISSUER", "needs KEYHOOK_OIDC_ADMIN_GROUPS, _WRITE_GROUPS or _READ_GROUPS")
+    if chosen.oidc_issuer in chosen.oidc_audience:
+        raise refuse("KEYHOOK_OIDC_AUDIENCE", "must not name the issuer: its own sessions would be good here")
 
 
 def environment() -> dict[str, str]:

@@ -16,6 +16,7 @@ from observability import metrics
 from runtime import secret_fingerprint
 from runtime.authenticator import Authenticator
 from runtime.engine import open_storage
+from runtime.identity_provider import bearers_of
 from runtime.sessions import Sessions
 from runtime.settings import Settings
 from runtime.startup import prepared
@@ -32,11 +33,17 @@ class AppState:
         self.settings = settings
         self.storage = storage
         self.keys = KeyVerifier(storage, settings.key_prefix, settings.bcrypt_rounds)
-        self.authenticator = Authenticator(self.keys, settings.secret_key, settings.key_prefix)
+        self.bearers = bearers_of(settings)
+        self.authenticator = Authenticator(self.keys, settings.secret_key, settings.key_prefix, self.bearers)
         self.rates = RateLimits(settings.limits_url)
         self.sessions = Sessions(storage, settings.secret_key)
         self.census = Census(storage)
         self._closed = False
+
+    def begin(self) -> None:
+        """Begins what only a server needs, in the background: the keys of the provider, before the first token."""
+        if self.bearers:
+            self.bearers.provider.begin()
 
     def settle(self) -> None:
         """Writes pending uses and leaves the database whole. Closes nothing: requests may be under way.

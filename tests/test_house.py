@@ -16,7 +16,7 @@ FLOORS = [
     ["api", "console", "serving"],
     ["auth", "schemas"],
     ["runtime", "web"],
-    ["keys"],
+    ["keys", "oidc"],
     ["identity", "storage"],
     ["errors", "models"],
     ["observability"],
@@ -30,6 +30,7 @@ BESIDE = {"bench", "migrations", "tests"}  # which may use everything
 FOREIGN = {
     "keys": ("flask", "werkzeug"),
     "storage": ("flask", "werkzeug", "click"),
+    "oidc": ("flask", "werkzeug", "sqlalchemy"),
     "identity": ("flask", "werkzeug", "sqlalchemy"),
     "formats": ("flask", "werkzeug", "sqlalchemy", "marshmallow"),
     "web": ("sqlalchemy", "bcrypt", "jwt"),

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from flask import Flask
 from flask.testing import FlaskClient
 from marshmallow import Schema, fields
@@ -22,6 +24,8 @@ import schemas
 from api import openapi
 from app import create_app
 from formats import api_key
+from runtime.identity_provider import bearers_of
+from runtime.settings import load
 from tests.machine import ROOT
 from tests.outage import take_away
 from tests.rows import move
@@ -213,6 +217,15 @@ def check_headers(operation: Operation, status: str, response: Any) -> None:
     assert always <= ours <= set(documented)
 
 
+def of_a_provider_that_is_away(app: Flask) -> str:
+    """A token of a provider that the application cannot reach."""
+    state = app.extensions["keyhook"]
+    given = {"KEYHOOK_OIDC_ISSUER": "http://localhost:9", "KEYHOOK_OIDC_READ_GROUPS": "*"}
+    state.authenticator._bearers = bearers_of(load(given))
+    signer = ed25519.Ed25519PrivateKey.generate()
+    return jwt.encode({"iss": "http://localhost:9"}, signer, algorithm="EdDSA")
+
+
 @pytest.mark.parametrize(
     ("operation", "status", "code"), REFUSALS, ids=[f"{operation.id}-{code}" for operation, _, code in REFUSALS]
 )
@@ -224,6 +237,8 @@ def test_a_documented_refusal_is_the_one_that_is_given(
         key = scene.mint("caller")
         take_away(app)
         response = scene.send(operation, by=key)
+    elif code == "IdentityProviderUnavailable":
+        response = scene.send(operation, by=of_a_provider_that_is_away(app))
     else:
         response = getattr(scene, re.sub(r"(?<!^)(?=[A-Z])", "_", code).lower())(operation)
     assert (str(response.status_code), response.json) == (status, content["examples"][code]["value"])

@@ -28,6 +28,11 @@ GOOD = {
     "KEYHOOK_DEFAULT_LIFETIME": "90d",
     "KEYHOOK_MAX_LIFETIME": "52w",
     "KEYHOOK_METRICS_TOKEN_FILE": "{tmp}/scraper",
+    "KEYHOOK_OIDC_ISSUER": "https://id.example.com/realms/home",
+    "KEYHOOK_OIDC_ADMIN_GROUPS": "/admins",
+    "KEYHOOK_OIDC_WRITE_GROUPS": "staff, Domain Users",
+    "KEYHOOK_OIDC_READ_GROUPS": "*",
+    "KEYHOOK_OIDC_TENANT_CLAIM": "tenant",
 }
 UNTOUCHED_BY_A_SHELL = [
     '"{}"',

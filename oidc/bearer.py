@@ -1,0 +1,132 @@
+"""The check of a bearer that a provider has signed (RFC 7519, as RFC 8725 and RFC 9068 ask)."""
+
+from base64 import urlsafe_b64encode
+from typing import Any, NamedTuple
+
+import jwt
+
+from errors import AuthenticationFailed, InsufficientPermissions
+from formats.redaction import redact
+from formats.strict_json import MalformedJSON
+from formats.times import timestamp
+from identity.principal import Principal
+from identity.tokens import COMPACT, LEEWAY, parse_part
+from oidc import claims as meaning
+from oidc.claims import Rules
+from oidc.keyset import ALL_ALGORITHMS, LONGEST_KID
+from oidc.provider import Provider, UnknownSigner
+
+REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
+NEVER = ("crit", "b64")  # headers that change what the rest means
+SHOWN = 100  # characters of another audience in the log
+
+
+class Parts(NamedTuple):
+    """A token as it is written; nothing of it is true yet."""
+
+    text: str
+    header: dict[str, Any]
+    claims: dict[str, Any]
+    signature: str
+
+
+class Bearers:
+    """The bearers of one provider."""
+
+    def __init__(self, provider: Provider, rules: Rules) -> None:
+        self.provider = provider
+        self.rules = rules
+
+    def is_meant(self, token: str) -> bool:
+        """Whether a token names the provider, however it is signed: so the log can say what is wrong there."""
+        try:
+            return take_apart(token).claims.get("iss") == self.provider.issuer
+        except (AuthenticationFailed, ValueError):
+            return False
+
+    def read(self, token: str) -> Principal:
+        """The holder of a token.
+
+        Raises AuthenticationFailed, InsufficientPermissions for a good token without a group of ours, and
+        IdentityProviderUnavailable if nobody can say at the moment.
+        """
+        try:
+            parts = take_apart(token)
+            self._verify(parts)
+            return self._holder(parts)
+        except MalformedJSON:
+            raise AuthenticationFailed("bad token: no strict JSON") from None
+        except UnknownSigner:
+            raise AuthenticationFailed("bad token: no key of the provider has its kid") from None
+        except jwt.InvalidAudienceError:
+            raise AuthenticationFailed(f"bad token: its aud is {_shown(parts.claims.get('aud'))}") from None
+        except jwt.PyJWTError as error:
+            raise AuthenticationFailed(f"bad token: {type(error).__name__}") from None
+        except (ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
+            # A hostile header or claim that the library does not expect, such as one nested too deep.
+            raise AuthenticationFailed(f"bad token: {type(error).__name__}") from None
+
+    def _verify(self, parts: Parts) -> None:
+        """What is cheap comes first: a token that is none of this provider never makes anybody fetch."""
+        require_plain(parts.header)
+        if parts.claims.get("iss") != self.provider.issuer:
+            raise AuthenticationFailed("bad token: another issuer")
+        meaning.require_kind(parts.header, parts.claims, self.rules)
+        verify(parts, self.provider.key(parts.header.get("kid")), self.provider.issuer, self.rules.audience)
+
+    def _holder(self, parts: Parts) -> Principal:
+        claims, rules = parts.claims, self.rules
+        issued, ends = meaning.span_of(claims)
+        owner, tenant = meaning.owner_of(claims, rules), meaning.tenant_of(claims, rules)
+        role = meaning.role_of(claims, rules)
+        if role is None:
+            raise InsufficientPermissions(required="read", actual=None, why=f"no group of ours: {redact(owner)}")
+        return Principal(
+            kind="jwt",
+            tenant=tenant,
+            owner=owner,
+            role=role,
+            expires_at=timestamp(ends),
+            issued_at=timestamp(issued),
+            issuer=self.provider.issuer,
+            client=meaning.client_of(claims),
+        )
+
+
+def take_apart(token: str) -> Parts:
+    """Raises AuthenticationFailed or MalformedJSON."""
+    parts = COMPACT.fullmatch(token)
+    if parts is None:
+        raise AuthenticationFailed("bad token: not written like one")
+    return Parts(token, parse_part(parts[1]), parse_part(parts[2]), parts[3])
+
+
+def require_plain(header: dict[str, Any]) -> None:
+    """Refuses every header but those of a plain signature. A key or an address in it is never looked at."""
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if algorithm not in ALL_ALGORITHMS:
+        hint = "; choose a signing key at the provider" if str(algorithm).startswith("HS") else ""
+        raise AuthenticationFailed(f"bad token: no algorithm of ours{hint}")
+    if any(name in header for name in NEVER):
+        raise AuthenticationFailed("bad token: a header that changes its meaning")
+    if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= LONGEST_KID and kid.isprintable()):
+        raise AuthenticationFailed("bad token: its kid is none")
+
+
+def verify(parts: Parts, key: jwt.PyJWK, issuer: str, audience: tuple[str, ...]) -> None:
+    """The signature and the registered claims but `exp`. Raises jwt.PyJWTError, or AuthenticationFailed."""
+    signature = jwt.decode_complete(
+        parts.text,
+        key,
+        algorithms=ALL_ALGORITHMS,
+        audience=audience,
+        issuer=issuer,
+        leeway=LEEWAY,
+        options={"require": REQUIRED, "verify_exp": False, "enforce_minimum_key_length": True},
+    )["signature"]
+    if urlsafe_b64encode(signature).rstrip(b"=").decode() != parts.signature:
+        raise AuthenticationFailed("bad token: another text of its signature")
+
+
+def _shown(audience: Any) -> str:
+    return redact(repr(audience)[:SHOWN])

@@ -1,0 +1,110 @@
+"""What the claims of a provider mean here: who it is, of which tenant, with which role. Pure functions.
+
+No role comes by default. Providers name things in their own ways, so the configuration says where they stand; a claim
+of any other shape than the expected ones gives nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from errors import AuthenticationFailed
+from identity.tokens import expired_token, numeric_date, text_claim
+
+EVERYBODY = "*"
+LONGEST = timedelta(hours=24)  # after `iat`: the life of a token that nobody can revoke
+TYPES = ("jwt", "at+jwt", "application/at+jwt")  # of an access token (RFC 9068), in the header
+SPLIT = ("scope", "scp")  # the claims whose text is a list with spaces (RFC 8693 section 4.2)
+OF_CLIENTS = ("azp", "client_id", "scope", "scp")  # which access tokens have
+DEFAULT_TENANT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The configuration of a provider."""
+
+    audience: tuple[str, ...]
+    groups: dict[str, tuple[str, ...]]  # by role, the highest first
+    groups_claim: str
+    owner_claim: str
+    tenant_claim: str | None
+    id_tokens: bool
+
+
+def find(claims: dict[str, Any], name: str) -> Any:
+    """A claim by its whole name, which may hold dots, else by a path with dots; None if it is not there."""
+    if name in claims:
+        return claims[name]
+    found: Any = claims
+    for step in name.split("."):
+        found = found.get(step) if isinstance(found, dict) else None
+    return found
+
+
+def role_of(claims: dict[str, Any], rules: Rules) -> str | None:
+    """The highest role that a group gives; None: none does."""
+    held = set(groups_of(claims, rules.groups_claim))
+    return next((role for role, groups in rules.groups.items() if EVERYBODY in groups or held & set(groups)), None)
+
+
+def groups_of(claims: dict[str, Any], name: str) -> Iterable[str]:
+    """The texts of a list, the names of an object's members, or one text as it is: a group may hold spaces."""
+    value = find(claims, name)
+    if name == "email" and claims.get("email_verified") is not True:
+        return ()
+    if isinstance(value, str):
+        return value.split(" ") if name in SPLIT else (value,)
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list | dict) else ()
+
+
+def owner_of(claims: dict[str, Any], rules: Rules) -> str:
+    """Raises AuthenticationFailed: no other claim stands in for a missing one."""
+    name = rules.owner_claim
+    if name == "email" and claims.get("email_verified") is not True:
+        raise AuthenticationFailed("bad token: email is not verified")
+    return text_claim({name: find(claims, name)}, name)
+
+
+def tenant_of(claims: dict[str, Any], rules: Rules) -> str:
+    name = rules.tenant_claim
+    return DEFAULT_TENANT if name is None else text_claim({name: find(claims, name)}, name)
+
+
+def client_of(claims: dict[str, Any]) -> str | None:
+    return next((claims[name] for name in ("client_id", "azp") if isinstance(claims.get(name), str)), None)
+
+
+def require_kind(header: dict[str, Any], claims: dict[str, Any], rules: Rules) -> None:
+    """Refuses what the same provider signs for another purpose: ID, refresh, logout and event tokens, among others."""
+    kind, payload = header.get("typ", "JWT"), claims.get("typ", "Bearer")
+    if not isinstance(kind, str) or kind.lower() not in TYPES:
+        raise AuthenticationFailed("bad token: another type")
+    if payload != "Bearer" and not (rules.id_tokens and payload == "ID"):
+        raise AuthenticationFailed("bad token: its claims are of another type")
+    if "events" in claims:
+        raise AuthenticationFailed("bad token: it reports an event")
+    if "cnf" in claims:
+        raise AuthenticationFailed("bad token: it is bound to a key of its holder")
+    if not rules.id_tokens and is_id_token(claims):
+        raise AuthenticationFailed("bad token: an ID token")
+
+
+def is_id_token(claims: dict[str, Any]) -> bool:
+    """Whether something tells it from an access token. Where nothing does, only the audience can."""
+    if "at_hash" in claims or "c_hash" in claims:
+        return True
+    return "nonce" in claims and not any(name in claims for name in OF_CLIENTS)
+
+
+def span_of(claims: dict[str, Any]) -> tuple[datetime, datetime]:
+    """When it was issued and when it ends here. Raises AuthenticationFailed, also if it has ended."""
+    issued, expires = numeric_date(claims, "iat"), numeric_date(claims, "exp")
+    if "nbf" in claims:
+        numeric_date(claims, "nbf")
+    if expires <= issued:
+        raise AuthenticationFailed("bad token: it ends before it begins")
+    ends = min(expires, issued + LONGEST)
+    if ends <= datetime.now(UTC):
+        raise expired_token()
+    return issued, ends

@@ -1,0 +1,139 @@
+"""JSON from a provider over HTTP, and from nothing that only looks like one.
+
+A provider that is broken, or somebody in its place, may redirect, drip, or send without end. None of that may hold a
+thread for long or fill the memory, so every way out of a fetch is short.
+"""
+
+import http.client
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from threading import Timer
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import AbstractHTTPHandler, OpenerDirector, ProxyHandler, Request
+
+from formats.strict_json import MalformedJSON, parse_object
+
+STEP = 5.0  # seconds for each step: the connection, every read
+WHOLE = 10.0  # seconds for all of it
+LARGEST = 1024**2  # bytes of an answer
+CHUNK = 64 * 1024
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+Sockets = list[socket.socket]
+
+
+class FetchFailed(Exception):
+    """The text says why, for the log."""
+
+
+def is_private(url: str) -> bool:
+    """Whether nobody between can read or change what is fetched: TLS, or this machine."""
+    try:
+        parts = urlsplit(url)
+        fits = bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc and url.isprintable()
+    except ValueError:
+        return False
+    return fits and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
+
+
+def fetch_object(url: str, *, whole: float = WHOLE) -> dict[str, Any]:
+    """The JSON object at the address, with the proxies of the environment. Raises FetchFailed."""
+    if not is_private(url):
+        raise FetchFailed("an address without TLS")
+    try:
+        with _deadline(whole) as sockets:
+            return parse_object(_body(url, sockets))
+    except MalformedJSON:
+        raise FetchFailed("the answer is no JSON object") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise FetchFailed(f"{type(error).__name__}: {error}") from None
+
+
+def _body(url: str, sockets: Sockets) -> bytes:
+    request = Request(url, headers={"Accept": "application/json", "User-Agent": "keyhook"})  # noqa: S310
+    answer = _opener(sockets).open(request, timeout=STEP)
+    if answer is None:
+        raise FetchFailed("a scheme that is not HTTP")
+    with closing(answer):
+        if answer.status != 200:  # a redirect too: whoever sends one is not the address that was configured
+            raise FetchFailed(f"status {answer.status}")
+        return b"".join(_chunks(answer))
+
+
+def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    size = 0
+    while chunk := answer.read1(CHUNK):
+        size += len(chunk)
+        if size > LARGEST:
+            raise FetchFailed(f"the answer is larger than {LARGEST} bytes")
+        yield chunk
+    if answer.length:
+        raise FetchFailed("the answer ends early")
+
+
+def _opener(sockets: Sockets) -> OpenerDirector:
+    """Without the handlers for redirects, files and FTP, which `build_opener` adds."""
+    opener = OpenerDirector()
+    for handler in (ProxyHandler(), _Handler(sockets)):
+        opener.add_handler(handler)
+    return opener
+
+
+class _Handler(AbstractHTTPHandler):
+    """HTTP and HTTPS over sockets that a timer can shut."""
+
+    def __init__(self, sockets: Sockets) -> None:
+        super().__init__()
+        self._sockets = sockets
+
+    def http_open(self, request: Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(_Plain, self._sockets), request)
+
+    def https_open(self, request: Request) -> http.client.HTTPResponse:
+        context = ssl.create_default_context()
+        return self.do_open(partial(_Secure, self._sockets), request, context=context)
+
+    http_request = https_request = AbstractHTTPHandler.do_request_
+
+
+class _Plain(http.client.HTTPConnection):
+    def __init__(self, sockets: Sockets, host: str, **more: Any) -> None:
+        super().__init__(host, **more)
+        self._sockets = sockets
+
+    def connect(self) -> None:
+        super().connect()
+        self._sockets.append(self.sock)
+
+
+class _Secure(http.client.HTTPSConnection):
+    def __init__(self, sockets: Sockets, host: str, **more: Any) -> None:
+        super().__init__(host, **more)
+        self._sockets = sockets
+
+    def connect(self) -> None:
+        super().connect()
+        self._sockets.append(self.sock)
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[Sockets]:
+    """Shuts the sockets when the time is over: a head or a body that drips begins a step anew with each byte."""
+    sockets: Sockets = []
+    timer = Timer(seconds, _shut, [sockets])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield sockets
+    finally:
+        timer.cancel()
+
+
+def _shut(sockets: Sockets) -> None:
+    for each in sockets:
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)

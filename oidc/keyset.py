@@ -1,0 +1,104 @@
+"""The keys of a provider (RFC 7517): those that may sign, and no others.
+
+What a set holds besides is skipped rather than refused: providers publish keys for encryption in the same place.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from jwt import PyJWK
+from jwt.exceptions import PyJWTError
+
+from oidc.fetching import FetchFailed, fetch_object
+
+WELL_KNOWN = "/.well-known/openid-configuration"
+MOST_KEYS = 100  # of a set; the rest is not looked at
+LONGEST_KID = 256  # characters
+# By the kind of the key. The provider's own list is never asked: some list `none`.
+ALGORITHMS = {
+    "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    "EC": ("ES256", "ES384", "ES512"),
+    "OKP": ("EdDSA",),
+}
+ALL_ALGORITHMS = tuple(name for names in ALGORITHMS.values() for name in names)
+
+
+class Keys(NamedTuple):
+    """The keys by their ids, and the one that a token without an id must mean, if there is just one."""
+
+    by_id: dict[str, PyJWK]
+    only: PyJWK | None
+    texts: frozenset[str]  # one a key: what is gone from these was withdrawn or changed
+
+    def find(self, kid: str | None) -> PyJWK | None:
+        return self.only if kid is None else self.by_id.get(kid)
+
+
+NO_KEYS = Keys({}, None, frozenset())
+
+
+def read_keys(issuer: str) -> Keys:
+    """The keys that the issuer has now, by its metadata. Raises FetchFailed."""
+    keys = usable(fetch_object(_place_of_keys(issuer)))
+    if not keys.texts:
+        raise FetchFailed("no key in the set is of use here")
+    return keys
+
+
+def _place_of_keys(issuer: str) -> str:
+    """Raises FetchFailed, also for the metadata of somebody else (OpenID Connect Discovery 4.3)."""
+    metadata = fetch_object(issuer.removesuffix("/") + WELL_KNOWN)
+    if metadata.get("issuer") != issuer:
+        raise FetchFailed("the metadata is of another issuer; a slash at the end counts")
+    place = metadata.get("jwks_uri")
+    if not isinstance(place, str):
+        raise FetchFailed("the metadata names no jwks_uri")
+    if issuer.startswith("https:") and not place.startswith("https:"):
+        raise FetchFailed("the metadata names a jwks_uri without TLS")
+    return place
+
+
+def usable(jwks: dict[str, Any]) -> Keys:
+    """The keys of a set that may sign. Two that share an id are both skipped: none can say which is meant."""
+    listed = jwks.get("keys")
+    found = [key for jwk in (listed if isinstance(listed, list) else [])[:MOST_KEYS] if (key := _usable(jwk))]
+    return Keys(dict(_by_id(found)), found[0][1] if len(found) == 1 else None, frozenset(map(_text, found)))
+
+
+Found = tuple[dict[str, Any], PyJWK]
+
+
+def _by_id(found: list[Found]) -> Iterable[tuple[str, PyJWK]]:
+    known = Counter(jwk.get("kid") for jwk, _ in found)
+    return ((jwk["kid"], key) for jwk, key in found if jwk.get("kid") is not None and known[jwk["kid"]] == 1)
+
+
+def _text(found: Found) -> str:
+    return repr(sorted(found[0].items(), key=lambda member: member[0]))
+
+
+def _usable(jwk: Any) -> Found | None:
+    """The key, if it is public, long enough, and made to sign with an algorithm of ours."""
+    if not isinstance(jwk, dict) or not _may_sign(jwk):
+        return None
+    try:
+        key = PyJWK(jwk)
+        too_short = key.Algorithm.check_key_length(key.key)
+    except (PyJWTError, ValueError, TypeError, AttributeError, OverflowError):
+        return None
+    return None if too_short or key.algorithm_name not in ALGORITHMS[jwk["kty"]] else (jwk, key)
+
+
+def _may_sign(jwk: dict[str, Any]) -> bool:
+    kid, kind, operations = jwk.get("kid"), jwk.get("kty"), jwk.get("key_ops", ["verify"])
+    return (
+        isinstance(kind, str)
+        and kind in ALGORITHMS
+        and ("alg" not in jwk or jwk["alg"] in ALGORITHMS[kind])
+        and "d" not in jwk  # whoever publishes the private half has no secret left
+        and jwk.get("use", "sig") == "sig"
+        and isinstance(operations, list)
+        and "verify" in operations
+        and (kid is None or (isinstance(kid, str) and len(kid) <= LONGEST_KID))
+    )

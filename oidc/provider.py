@@ -1,0 +1,131 @@
+"""The keys of a provider over time: fetched seldom, kept through an outage, never waited for by a good token.
+
+Whoever sends tokens with invented key ids must gain nothing by it: not a fetch for each, and not a thread that waits.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from jwt import PyJWK
+
+from errors import IdentityProviderUnavailable
+from oidc.fetching import FetchFailed
+from oidc.keyset import NO_KEYS, Keys, read_keys
+
+log = logging.getLogger("keyhook")
+
+FRESH = 600.0  # seconds until the keys are read again
+BELIEVED = 86_400.0  # seconds that they are good for, if the provider does not answer
+PAUSE = 30.0  # seconds between two attempts, whatever happens
+PATIENCE = 3.0  # seconds that a request waits for an attempt of its own
+SAID = 60.0  # seconds until the log repeats itself
+
+
+class UnknownSigner(Exception):
+    """No key of the provider has this id."""
+
+
+class Provider:
+    """One issuer. `clock` is in seconds, and a test may move it."""
+
+    def __init__(self, issuer: str, read: Callable[[str], Keys] = read_keys) -> None:
+        self.issuer = issuer
+        self.clock: Callable[[], float] = time.monotonic
+        self._read = read
+        self._keys = NO_KEYS
+        self._read_at: float | None = None
+        self._tried_at: float | None = None
+        self._said_at: float | None = None
+        self._edition = 0
+        self._attempt: threading.Thread | None = None
+        self._guard = threading.Lock()
+        self._second = threading.Lock()  # who holds it waits for an attempt that another one began
+
+    def edition(self) -> int:
+        """A number that changes when a key is gone: what was verified under another is to be verified again.
+
+        Below zero while the keys are too old: then nothing is to be remembered.
+        """
+        return -1 if self._read_at is not None and self._age() > BELIEVED else self._edition
+
+    def freshen(self) -> None:
+        """Sees to it that old keys are read again, also if only tokens come that are remembered."""
+        if self._age() > FRESH:
+            self.begin()
+
+    def key(self, kid: str | None) -> PyJWK:
+        """The key with this id. Raises UnknownSigner, and IdentityProviderUnavailable while there are none to believe.
+
+        A key that is known and not too old is there at once. Otherwise the request that begins an attempt waits for
+        it, and one more; the others do not, or invented ids would hold every thread.
+        """
+        found, age = self._keys.find(kid), self._age()
+        if found and age <= FRESH:
+            return found
+        own = self.begin()
+        if found and age <= BELIEVED:
+            return found
+        self._wait(own)
+        return self._now(kid)
+
+    def begin(self) -> threading.Thread | None:
+        """Begins an attempt in the background, if none runs and the last one is long enough ago."""
+        with self._guard:
+            now = self.clock()
+            running = self._attempt is not None and self._attempt.is_alive()
+            if running or (self._tried_at is not None and now - self._tried_at < PAUSE):
+                return None
+            self._tried_at = now
+            attempt = threading.Thread(target=self._try, name="keyhook-oidc", daemon=True)
+            try:
+                attempt.start()
+            except RuntimeError:  # no thread is to be had: the keys of before have to do
+                return None
+            self._attempt = attempt
+            return attempt
+
+    def _wait(self, own: threading.Thread | None) -> None:
+        """Waits for the own attempt; one request at a time for one that runs, such as that of the start."""
+        if own:
+            own.join(PATIENCE)
+        elif self._attempt and self._attempt.is_alive() and self._second.acquire(blocking=False):
+            try:
+                self._attempt.join(PATIENCE)
+            finally:
+                self._second.release()
+
+    def _now(self, kid: str | None) -> PyJWK:
+        if self._age() > BELIEVED:
+            raise IdentityProviderUnavailable("no keys of the provider")
+        if found := self._keys.find(kid):
+            return found
+        raise UnknownSigner
+
+    def _age(self) -> float:
+        return float("inf") if self._read_at is None else self.clock() - self._read_at
+
+    def _try(self) -> None:
+        try:
+            keys = self._read(self.issuer)
+        except FetchFailed as failure:
+            self._say(f"the OpenID provider does not answer as it should: {failure}")
+        except Exception:
+            log.exception("the keys of the OpenID provider could not be read")
+        else:
+            self._take(keys)
+
+    def _take(self, keys: Keys) -> None:
+        """Takes the new keys before it counts the edition on: who reads the new number finds the new keys."""
+        gone = self._keys.texts - keys.texts
+        self._keys, self._read_at = keys, self.clock()
+        self._said_at = None
+        if gone:
+            self._edition += 1
+
+    def _say(self, text: str) -> None:
+        now = self.clock()
+        if self._said_at is None or now - self._said_at >= SAID:
+            self._said_at = now
+            log.warning("%s", text)
