@@ -7,9 +7,10 @@ BIN := .venv/bin
 # What `make run` needs: with a database of PostgreSQL its driver as well, with KEYHOOK_LIMITS_URL that of Redis,
 # with KEYHOOK_OIDC_ISSUER the signatures of a provider.
 RUNTIME := .venv/runtime $(if $(filter postgresql:%,$(KEYHOOK_DATABASE_URL)),.venv/postgresql) $(if $(KEYHOOK_LIMITS_URL),.venv/redis) $(if $(KEYHOOK_OIDC_ISSUER),.venv/oidc)
+QUICK := not faults and not ecosystem and not processes and not alone
 .DEFAULT_GOAL := help
 
-.PHONY: help run serve test quick check lint format bench pictures requirements migration clean
+.PHONY: help run serve test quick matrix check lint format bench pictures requirements migration clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -24,7 +25,15 @@ test: .venv/development  ## every test; ARGS="tests/keys -x": what pytest is to 
 	$(BIN)/python -m tests $(ARGS)
 
 quick: .venv/development  ## the tests that take place within one process
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not faults and not ecosystem and not processes and not alone" $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "$(QUICK)" $(ARGS)
+
+matrix:  ## the quick tests under every Python from 3.11 on that is here
+	@for python in python3.11 python3.12 python3.13; do \
+		$$python --version || { echo "$$python is not here"; continue; }; \
+		$$python -m venv .venv/$$python && .venv/$$python/bin/pip install --quiet --disable-pip-version-check \
+			-r requirements.txt -r requirements-postgresql.txt -r requirements-redis.txt -r requirements-oidc.txt -r requirements-dev.txt && \
+		.venv/$$python/bin/python -m pytest -q -n auto --dist worksteal -m "$(QUICK)" $(ARGS) || exit 1; \
+	done
 
 check: lint test  ## all that CI looks at
 
@@ -37,7 +46,7 @@ format: .venv/development
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/bench/done  ## the tables of docs/speed.md: about four minutes; ARGS=--servers: the one of servers; ARGS=--postgresql: those of PostgreSQL; ARGS=--pages: those of the console
+bench: .venv/bench/done  ## the tables of docs/speed.md: about four minutes; ARGS=--servers: the one of servers; ARGS=--postgresql: those of PostgreSQL; ARGS=--pages: those of the console; ARGS=--long: ten minutes of everything
 	.venv/bench/bin/python -m bench $(ARGS)
 
 pictures: .venv/development  ## every page of the console as a picture, in pictures/

@@ -21,7 +21,7 @@ from pstats import Stats
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from bench import pages, postgresql, servers
+from bench import long_run, pages, postgresql, servers
 from bench.bare import CONSTANT, HASH_INSERT, INSERT, ROW, SqliteItems, create_app
 from bench.load import Load, request
 from bench.over_http import ask_in_turn, print_answers
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--servers", action="store_true", help="the servers that could run the service, side by side")
     parser.add_argument("--postgresql", action="store_true", help="the service on a PostgreSQL of its own")
     parser.add_argument("--pages", action="store_true", help="the console, and the checks beside it")
+    parser.add_argument("--long", action="store_true", help="ten minutes of everything at once: memory, files, the log")
     options = parser.parse_args()
     if options.profile:
         profiles(2000)
@@ -66,6 +67,9 @@ def main() -> None:
         print(f"{machine}, SQLite {sqlite3.sqlite_version}, {how}")
         if options.servers:
             by_server(Path(directory), rounds, cores)
+            return
+        if options.long:
+            long_run.mixed_load(Path(directory), 20 if options.quick else 600)
             return
         if options.pages:
             pages.beside_a_reload(Path(directory), 2 * rounds, 0.4 if options.quick else 2.0, cores[0], cores[-1])
