@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 from console import reader
 from errors import ValidationError
 from formats.times import timestamp
+from identity.rates import read_rate
 from keys.key_fields import KeyChanges, NewKey
 from models import KeyRow
 from schemas import ChangeKey, CreateKey, RotateKey
@@ -42,6 +43,12 @@ SENTENCES = {
 }
 BAD_SCOPE = "A scope begins with a letter or digit, and has at most 64 letters, digits and : . _ / -"
 
+BAD = {
+    "hosts": "A host is written as photos.example.com, or *.example.com, in small letters; a key has at most 20.",
+    "networks": "A network is written as 192.0.2.0/24 or 2001:db8::/32; a key has at most 50.",
+    "rate_limit": "Choose 1 to 1,000,000 uses in 1 to 86,400 seconds.",
+}
+
 T = TypeVar("T")
 
 
@@ -64,6 +71,11 @@ class KeyForm:
     more_scopes: str = ""
     expires: str = "90d"
     date: str = ""
+    # A form without these fields asks for nothing: an empty text would be any host, and a change to it.
+    hosts: str | None = None
+    networks: str | None = None
+    uses: str | None = None  # in a span of `seconds`
+    seconds: str = "60"
 
     @classmethod
     def of(cls, fields: MultiDict[str, str], expires: str = "90d") -> "KeyForm":
@@ -76,12 +88,24 @@ class KeyForm:
             more_scopes=fields.get("more_scopes", ""),
             expires=fields.get("expires", expires),
             date=fields.get("date", ""),
+            hosts=fields.get("hosts"),
+            networks=fields.get("networks"),
+            uses=fields.get("uses"),
+            seconds=fields.get("seconds", "60"),
         )
 
     @classmethod
     def showing(cls, row: KeyRow) -> "KeyForm":
-        expires = KEEP if row.expires_at else NEVER
-        return cls(row.name, row.description, row.role, row.scopes.split(), expires=expires)
+        expires, rate = KEEP if row.expires_at else NEVER, read_rate(row.rate_limit)
+        shown = cls(row.name, row.description, row.role, row.scopes.split(), expires=expires)
+        shown.hosts, shown.networks = row.hosts, row.networks
+        shown.uses, shown.seconds = (str(rate.requests), str(rate.seconds)) if rate else ("", "60")
+        return shown
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is something in the fields that few keys need."""
+        return bool(self.hosts or self.networks or self.uses)
 
     def new_key(self) -> NewKey:
         """Raises FormError."""
@@ -92,14 +116,23 @@ class KeyForm:
         return _load(ChangeKey(), self._members())
 
     def _members(self) -> dict[str, Any]:
-        scopes = [*self.scopes, *self.more_scopes.replace(",", " ").split()]
+        scopes = [*self.scopes, *_words(self.more_scopes)]
         members: dict[str, Any] = {
             "name": self.name,
             "description": self.description,
             "role": self.role,
             "scopes": list(dict.fromkeys(scopes)),
+            **self._limits(),
         }
         return members if self.expires == KEEP else {**members, "expires_at": self._expires_at()}
+
+    def _limits(self) -> dict[str, Any]:
+        given = {"hosts": self.hosts, "networks": self.networks}
+        limits: dict[str, Any] = {name: _words(text) for name, text in given.items() if text is not None}
+        if self.uses is None:
+            return limits
+        rate = {"requests": _number(self.uses), "seconds": _number(self.seconds)} if self.uses.strip() else None
+        return {**limits, "rate_limit": rate}
 
     def _expires_at(self) -> str | None:
         if self.expires in DAYS:
@@ -109,6 +142,15 @@ class KeyForm:
         if self.expires == NEVER:
             return None
         raise FormError({"expires_at": "Choose when the key ends."})
+
+
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+def _number(text: str) -> int:
+    """-1, which no rule allows, for what is no number."""
+    return int(text) if text.strip().isascii() and text.strip().isdigit() and len(text) < 10 else -1
 
 
 def sentences_of(refusal: ValidationError) -> dict[str, str]:
@@ -151,4 +193,6 @@ def _load(schema: Body[T], members: dict[str, Any]) -> T:
 def _sentence(name: str, rule: str) -> str:
     if rule.endswith("Not a valid scope."):
         return BAD_SCOPE
+    if name in BAD:
+        return BAD[name]
     return SENTENCES.get(name, {}).get(rule, rule)

@@ -10,14 +10,16 @@ from keys.limits import Limits
 from models import KeyRow, api_keys
 
 
-def changed(before: KeyRow, rate_limit: Value, limits: Limits | None) -> str | None:
-    """The allowance of a key after a change of its limit: from then on its own. Raises RateExceedsCreator.
+def changed(before: KeyRow, rate_limit: Value, limits: Limits | None) -> dict[str, str | None]:
+    """The allowance of a key, if its limit changes: from then on its own. Raises RateExceedsCreator.
 
     A key without a limit keeps an allowance of its own: when it gets one again, the others are limited with it.
     """
     if limits and limits.rate_limit:
         limits.refuse_rate(rate_limit)  # type: ignore[arg-type]
-    return before.id if rate_limit or before.allowance == before.id else None
+    if rate_limit == before.rate_limit:
+        return {}
+    return {"allowance": before.id if rate_limit or before.allowance == before.id else None}
 
 
 def spread(tx: Connection, root: KeyRow, rate_limit: Value) -> list[KeyRow]:

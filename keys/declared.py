@@ -140,8 +140,7 @@ class _Work:
 
     def _change(self, key: Declared, before: KeyRow) -> None:
         values: dict[str, Any] = key.columns()
-        if values["rate_limit"] != before.rate_limit:
-            values["allowance"] = allowances.changed(before, values["rate_limit"], None)
+        values |= allowances.changed(before, values["rate_limit"], None)
         values |= _disabling(key, before)
         if values["secret_hash"] != before.secret_hash:
             values |= {"previous_hash": None, "previous_prefix": None, "previous_until": None}

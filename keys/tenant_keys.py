@@ -142,7 +142,7 @@ class TenantKeys:
             if changes.disabled is not UNSET:
                 values["disabled_by"] = self._disabled_by(before, disabled=changes.disabled)
             if "rate_limit" in values:
-                values["allowance"] = allowances.changed(before, values["rate_limit"], limits)
+                values |= allowances.changed(before, values["rate_limit"], limits)
             after = KeyRow(**before._asdict() | values)
             if limits and not changes.only_disables:
                 _require_row_within(limits, before)

@@ -504,3 +504,50 @@ def test_k12_uses_are_shown_in_the_list_and_on_the_page_of_the_key(
     assert len(shown.all("rect")) == 30 + 2  # beside two of the icons
     assert f"{datetime.now(UTC):%d %b}: 12" in shown.words
     assert shown.faults() == []
+
+
+def test_a_key_is_limited_as_it_is_filled_in(alice: Visitor, call: Call) -> None:
+    limits: dict[str, Any] = {
+        "hosts": "a.example.com, *.b.org",
+        "networks": "192.0.2.0/24 2001:db8::1",
+        "uses": "100",
+        "seconds": "60",
+    }
+    alice.submit("/console/keys/new", "/console/keys", name="limited", **limits)
+    key = call("GET", "/v0/api_keys/limited").json
+    assert (key["hosts"], key["networks"]) == (["a.example.com", "*.b.org"], ["192.0.2.0/24", "2001:db8::1/128"])
+    assert key["rate_limit"] == {"requests": 100, "seconds": 60}
+    shown = alice.get(f"/console/keys/{key['id']}").html
+    assert "*.b.org" in shown
+    assert "100 uses in 60 seconds" in shown
+    where = f"/console/keys/{key['id']}/edit"
+    alice.submit(where, where, description="the camera")
+    assert call("GET", "/v0/api_keys/limited").json | {"description": ""} == key
+    alice.submit(where, where, hosts="", networks="", uses="")
+    key = call("GET", "/v0/api_keys/limited").json
+    assert (key["hosts"], key["networks"], key["rate_limit"]) == ([], [], None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "sentence"),
+    [
+        ({"hosts": "A.com"}, "A host is written as"),
+        ({"networks": "192.0.2.7/24"}, "A network is written as"),
+        ({"uses": "many"}, "Choose 1 to 1,000,000 uses"),
+        ({"uses": "1", "seconds": "0"}, "Choose 1 to 1,000,000 uses"),
+    ],
+)
+def test_limits_that_make_no_sense_come_back(alice: Visitor, sent: dict[str, Any], sentence: str) -> None:
+    page = alice.post("/console/keys", name="x", **sent)
+    assert page.status == 422
+    assert sentence in page.one("div", role="alert").text
+    assert page.faults() == []
+
+
+def test_a_change_of_something_else_leaves_an_allowance_that_is_shared(alice: Visitor, call: Call, mint: Any) -> None:
+    root = mint("root", rate_limit={"requests": 2, "seconds": 3600})
+    child = mint("child", by=root)
+    where = f"/console/keys/{call('GET', '/v0/api_keys/child').json['id']}/edit"
+    alice.submit(where, where, description="x")
+    answers = [call("GET", "/v0/auth", by=key).status_code for key in (root, child, child)]
+    assert answers == [200, 200, 429]
