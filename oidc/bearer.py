@@ -1,5 +1,6 @@
 """The check of a bearer that a provider has signed (RFC 7519, as RFC 8725 and RFC 9068 ask)."""
 
+import re
 from base64 import urlsafe_b64encode
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from oidc.keyset import ALL_ALGORITHMS, LONGEST_KID
 from oidc.provider import Provider, UnknownSigner
 
 REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
+_PATH = re.compile(r"[/\\]|\.\.?[/\\]|[A-Za-z]+:[/\\]")
 NEVER = ("crit", "b64")  # headers that change what the rest means
 SHOWN = 100  # characters of another audience in the log
 
@@ -109,8 +111,13 @@ def require_plain(header: dict[str, Any]) -> None:
         raise AuthenticationFailed(f"bad token: no algorithm of ours{hint}")
     if any(name in header for name in NEVER):
         raise AuthenticationFailed("bad token: a header that changes its meaning")
-    if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= LONGEST_KID and kid.isprintable()):
+    if kid is not None and not is_key_id(kid):
         raise AuthenticationFailed("bad token: its kid is none")
+
+
+def is_key_id(kid: Any) -> bool:
+    """Whether a provider may have chosen it. Base64 has slashes, but no provider names a key like a file."""
+    return isinstance(kid, str) and 0 < len(kid) <= LONGEST_KID and kid.isprintable() and not _PATH.match(kid)
 
 
 def verify(parts: Parts, key: jwt.PyJWK, issuer: str, audience: tuple[str, ...]) -> None:

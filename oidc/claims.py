@@ -18,6 +18,7 @@ TYPES = ("jwt", "at+jwt", "application/at+jwt")  # of an access token (RFC 9068)
 SPLIT = ("scope", "scp")  # the claims whose text is a list with spaces (RFC 8693 section 4.2)
 OF_CLIENTS = ("azp", "client_id", "scope", "scp")  # which access tokens have
 DEFAULT_TENANT = "default"
+LONGEST_NAME = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,20 @@ def owner_of(claims: dict[str, Any], rules: Rules) -> str:
     name = rules.owner_claim
     if name == "email" and claims.get("email_verified") is not True:
         raise AuthenticationFailed("bad token: email is not verified")
-    return text_claim({name: find(claims, name)}, name)
+    return _name({name: find(claims, name)}, name)
 
 
 def tenant_of(claims: dict[str, Any], rules: Rules) -> str:
     name = rules.tenant_claim
-    return DEFAULT_TENANT if name is None else text_claim({name: find(claims, name)}, name)
+    return DEFAULT_TENANT if name is None else _name({name: find(claims, name)}, name)
+
+
+def _name(claims: dict[str, Any], name: str) -> str:
+    """A claim that may stand for a person or a tenant. Raises AuthenticationFailed."""
+    value = text_claim(claims, name)
+    if len(value) > LONGEST_NAME or not value.isprintable() or value != value.strip():
+        raise AuthenticationFailed(f"bad token: {name} is no name")
+    return value
 
 
 def client_of(claims: dict[str, Any]) -> str | None:

@@ -4,6 +4,7 @@ Whoever sends tokens with invented key ids must gain nothing by it: not a fetch 
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -41,7 +42,8 @@ class Provider:
         self._edition = 0
         self._attempt: threading.Thread | None = None
         self._guard = threading.Lock()
-        self._second = threading.Lock()  # who holds it waits for an attempt that another one began
+        self._second = threading.Lock()  # who holds it waits for the attempt of the start
+        self._process = os.getpid()
 
     def edition(self) -> int:
         """A number that changes when a key is gone: what was verified under another is to be verified again.
@@ -59,7 +61,7 @@ class Provider:
         """The key with this id. Raises UnknownSigner, and IdentityProviderUnavailable while there are none to believe.
 
         A key that is known and not too old is there at once. Otherwise the request that begins an attempt waits for
-        it, and one more; the others do not, or invented ids would hold every thread.
+        it; the others do not, or invented ids would hold every thread.
         """
         found, age = self._keys.find(kid), self._age()
         if found and age <= FRESH:
@@ -72,6 +74,8 @@ class Provider:
 
     def begin(self) -> threading.Thread | None:
         """Begins an attempt in the background, if none runs and the last one is long enough ago."""
+        if self._process != os.getpid():
+            self._leave_to_the_parent()
         with self._guard:
             now = self.clock()
             running = self._attempt is not None and self._attempt.is_alive()
@@ -86,11 +90,17 @@ class Provider:
             self._attempt = attempt
             return attempt
 
+    def _leave_to_the_parent(self) -> None:
+        """After a fork an attempt that ran goes on in the parent alone, and so do its locks."""
+        self._process = os.getpid()
+        self._guard, self._second = threading.Lock(), threading.Lock()
+        self._attempt = self._tried_at = None
+
     def _wait(self, own: threading.Thread | None) -> None:
-        """Waits for the own attempt; one request at a time for one that runs, such as that of the start."""
+        """Waits for the own attempt; while there are no keys at all, one request waits for that of the start."""
         if own:
             own.join(PATIENCE)
-        elif self._attempt and self._attempt.is_alive() and self._second.acquire(blocking=False):
+        elif self._read_at is None and self._attempt and self._second.acquire(blocking=False):
             try:
                 self._attempt.join(PATIENCE)
             finally:

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flask import Flask
 
-from tests.oidc.conftest import provider_of, settled
+from tests.oidc.conftest import Clock, provider_of, settled
 from tests.oidc.issuer import Issuer, private_key, public_jwk
 
 Make = Callable[[Issuer], str]
@@ -214,5 +214,23 @@ def test_our_secret_makes_no_token_of_the_provider(
     assert gate(token()).status_code == 200
 
 
-def test_an_odd_owner_is_encoded_in_the_header(issuer: Issuer, gate: Callable[[str], Any]) -> None:
-    assert gate(issuer.token(sub="a\r\nX: é")).headers["Remote-User"] == "a%0D%0AX: %C3%A9"
+def test_an_owner_is_encoded_in_the_header(issuer: Issuer, gate: Callable[[str], Any]) -> None:
+    assert gate(issuer.token(sub="a X: é")).headers["Remote-User"] == "a X: %C3%A9"
+
+
+@pytest.mark.parametrize("sub", ["a\r\nX: b", " ", " a", "a\u200b", "x" * 201])
+def test_what_is_no_name_is_no_owner(issuer: Issuer, gate: Callable[[str], Any], sub: str) -> None:
+    assert gate(issuer.token(sub=sub)).status_code == 401
+
+
+@pytest.mark.parametrize("kid", ["../keys/1", "/etc/passwd", "..\\x", "file:///x", "https://evil.example.com/k"])
+def test_an_id_like_a_path_makes_nobody_fetch(
+    app: Flask, issuer: Issuer, gate: Callable[[str], Any], clock: Clock, kid: str
+) -> None:
+    assert gate(issuer.token()).status_code == 200
+    settled(provider_of(app))
+    clock.moved += 31
+    before = issuer.asked.total()
+    assert gate(issuer.token("RS256", {"kid": kid})).status_code == 401
+    settled(provider_of(app))
+    assert issuer.asked.total() == before

@@ -1,5 +1,6 @@
 """The keys of a provider over time, with the clock moved: when they are fetched, and who waits."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -224,3 +225,30 @@ def test_no_thread_to_be_had_is_no_fault(provider: Provider, clock: Clock, monke
     clock.moved += FRESH + 1
     assert provider.key("old")
     unknown(provider)
+
+
+def test_nobody_waits_for_the_fetch_of_another(provider: Provider, source: Source, clock: Clock) -> None:
+    clock.moved += PAUSE + 1
+    source.free.clear()
+    first = threading.Thread(target=lambda: unknown(provider, "one"))
+    first.start()
+    while source.reads < 2:
+        time.sleep(0.01)
+    assert seconds(lambda: unknown(provider, "two")) < 0.2
+    source.free.set()
+    first.join()
+
+
+def test_a_worker_that_was_forked_during_an_attempt_begins_its_own(fresh: Provider, source: Source) -> None:
+    """As gunicorn --preload does."""
+    source.free.clear()
+    fresh.begin()
+    while source.reads < 1:
+        time.sleep(0.01)
+    child = os.fork()
+    if child == 0:
+        source.free.set()
+        os._exit(0 if fresh.key("old") else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    source.free.set()
+    settled(fresh)
