@@ -4,6 +4,7 @@ By the library `limits`, which is loaded when the first key with a limit is chec
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from math import ceil
@@ -30,6 +31,7 @@ class RateLimits:
     def __init__(self, url: str = "") -> None:
         self._shared = _in_redis(url) if url else None
         self._local: MovingWindowSupport | None = None
+        self._guard = threading.Lock()
         self._alone_until = 0.0
         self._logged_at = float("-inf")
 
@@ -42,9 +44,14 @@ class RateLimits:
                 return _take(self._shared, allowance, rate, time.time)
             except StorageError as error:
                 self._go_on_alone(error)
-        if self._local is None:
-            self._local = _in_memory()
-        return _take(self._local, allowance, rate, time.monotonic)
+        return _take(self._local or self._open_local(), allowance, rate, time.monotonic)
+
+    def _open_local(self) -> "MovingWindowSupport":
+        """Once, whatever the number of threads: each store would give the whole allowance."""
+        with self._guard:
+            if self._local is None:
+                self._local = _in_memory()
+            return self._local
 
     def _go_on_alone(self, error: Exception) -> None:
         now = time.monotonic()
