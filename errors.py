@@ -441,11 +441,11 @@ class UnsupportedMediaType(KeyhookError):
     message = "The body must be there, of the media type that this route takes, in UTF-8, without a Content-Encoding"
 
 
-class DatabaseUnavailable(KeyhookError):
-    """The database is locked, full, read-only or gone. `why` goes to the log alone."""
+class Unavailable(KeyhookError):
+    """Base of the refusals while something that the service needs does not answer. `why` goes to the log alone."""
 
     status = 503
-    message = "The database does not answer at the moment"
+    message = "Something that the service needs does not answer at the moment"
     RETRY_AFTER: ClassVar[int] = 5  # seconds
 
     def __init__(self, why: str) -> None:
@@ -462,25 +462,17 @@ class DatabaseUnavailable(KeyhookError):
         return self._why
 
 
-class IdentityProviderUnavailable(KeyhookError):
+class DatabaseUnavailable(Unavailable):
+    """The database is locked, full, read-only or gone."""
+
+    message = "The database does not answer at the moment"
+
+
+class IdentityProviderUnavailable(Unavailable):
     """The OpenID provider has not answered for so long that nobody can say whether its token is good."""
 
-    status = 503
     message = "The identity provider does not answer at the moment"
-    RETRY_AFTER: ClassVar[int] = 30  # seconds
-
-    def __init__(self, why: str) -> None:
-        super().__init__()
-        self._why = why
-        self.headers["Retry-After"] = str(self.RETRY_AFTER)
-
-    @classmethod
-    def example(cls) -> Self:
-        return cls("")
-
-    @property
-    def reason(self) -> str:
-        return self._why
+    RETRY_AFTER = 30
 
 
 def install(app: Flask) -> None:

@@ -5,6 +5,7 @@ the source of /openapi.json, so every field carries its own description.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate, validates_schema
@@ -18,7 +19,7 @@ from identity.principal import ROLES
 from identity.rates import MAX_REQUESTS, MAX_SECONDS, RateLimit
 from keys.key_fields import KeyChanges, NewKey, rate_shown
 from keys.uses import KEPT
-from models import grace_until, status
+from models import KeyRow, grace_until, status
 from web.fields import (
     Body,
     Flag,
@@ -124,6 +125,12 @@ def _rate_limit(**more: Any) -> fields.Nested:
 
 def _notes(**more: Any) -> Notes:
     return Notes(metadata={"description": "Notes of your own: shown, and never judged."}, **more)
+
+
+def _moment_of(read: Callable[[KeyRow], str | None], note: str) -> fields.Function:
+    """A moment of a shown key that is worked out, or null."""
+    shown = {"type": ["string", "null"], "format": "date-time", "description": note}
+    return fields.Function(lambda row: wire_time(read(row)), required=True, metadata=shown)
 
 
 def _wanted(note: str) -> fields.String:
@@ -348,23 +355,12 @@ class Key(Schema):
     declared = fields.Boolean(
         required=True, metadata={"description": "Declared in a file, which alone changes it; it can be disabled here."}
     )
-    grace_until = fields.Function(
-        lambda row: wire_time(grace_until(row)),
-        required=True,
-        metadata={
-            "type": ["string", "null"],
-            "format": "date-time",
-            "description": "Until when the secret before the last rotation is good too; null when it is not.",
-        },
+    grace_until = _moment_of(
+        grace_until, "Until when the secret before the last rotation is good too; null when it is not."
     )
-    previous_last_used_at = fields.Function(
-        lambda row: wire_time(row.previous_last_used_at) if grace_until(row) else None,
-        required=True,
-        metadata={
-            "type": ["string", "null"],
-            "format": "date-time",
-            "description": "When the secret in its grace was last good; right to within 60 seconds.",
-        },
+    previous_last_used_at = _moment_of(
+        lambda row: row.previous_last_used_at if grace_until(row) else None,
+        "When the secret in its grace was last good; right to within 60 seconds.",
     )
     prefix = fields.String(
         required=True,

@@ -14,9 +14,10 @@ from flask import Flask
 from marshmallow import ValidationError as SchemaError
 from marshmallow import fields, post_load, validate
 
+from cli.table import visible
 from errors import DatabaseUnavailable, StartupError, ValidationError
 from formats.api_key import PREFIX
-from formats.redaction import has_credential
+from formats.redaction import has_credential, redact, redact_values
 from keys.declared import Declared, Mistake, Reconciliation, reconcile
 from keys.key_fields import UNSET, NewKey
 from observability.terminal import say
@@ -91,10 +92,12 @@ def read_keys_file(path: Path) -> KeysFile:
     except tomllib.TOMLDecodeError as error:
         where = str(error).rpartition("(")[2].rstrip(")")  # the rest may repeat a part of the file
         raise FileError(f"is no TOML: {where}") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, or a list that is nested too deep
+        raise FileError("is no TOML that can be read") from None
     try:
         keys = _declared(document)
     except Mistake as mistake:
-        raise FileError(str(mistake)[:MAX_LINE]) from None
+        raise _refused(mistake) from None
     return KeysFile(f"{path.name} {hashlib.sha256(raw).hexdigest()[:12]}", keys)
 
 
@@ -106,7 +109,7 @@ def apply(app: Flask, path: Path, *, prune: bool = False, dry_run: bool = False)
             _require_lifetime(key, state.settings.lifetimes)
         return reconcile(state.storage, file.keys, file.name, prune=prune, dry_run=dry_run)
     except Mistake as mistake:
-        raise FileError(str(mistake)[:MAX_LINE]) from None
+        raise _refused(mistake) from None
 
 
 def apply_at_start(app: Flask) -> None:
@@ -125,6 +128,11 @@ def apply_at_start(app: Flask) -> None:
         say(f"{path.name}: created {len(done.created)}, changed {len(done.changed)} declared keys")
 
 
+def _refused(mistake: Mistake) -> FileError:
+    """One line, without a credential: names in it are those of the file."""
+    return FileError(visible(redact(str(mistake)))[:MAX_LINE])
+
+
 def _declared(document: dict[str, Any]) -> list[Declared]:
     tables = document.get("api_keys", [])
     if document.keys() - {"api_keys"} or not isinstance(tables, list):
@@ -140,19 +148,15 @@ def _read(number: int, table: Any) -> Declared:
     if not isinstance(table, dict):
         raise FileError("holds something other than tables [[api_keys]]")
     for member, value in table.items():
-        if member in _SECRETS or (isinstance(value, str) and has_credential(value)):
-            raise Mistake(number, shown, _printable(member), _INSTEAD)
+        if member in _SECRETS or redact_values(value) != value:
+            raise Mistake(number, shown, member, _INSTEAD)
     try:
         given = _table.load(table)
     except SchemaError as error:
         member, [what, *_] = next(iter(flat(error.messages_dict).items()))
-        raise Mistake(number, shown, _printable(member), what) from None
+        raise Mistake(number, shown, member, what) from None
     own = {column: given.pop(column) for column in _OF_KEY}
     return Declared(number, NewKey(**given), **{**own, "hint": (own["hint"] or "").lstrip("…") or None})
-
-
-def _printable(member: str) -> str:
-    return member if member.isprintable() and not has_credential(member) else "(a name that is not shown)"
 
 
 def _require_different(keys: list[Declared]) -> None:

@@ -18,11 +18,10 @@ from keys.key_fields import NewKey
 from keys.lineage import forget_all
 from models import KeyRow, api_keys
 from storage.database import Storage
-from storage.statements import insert
+from storage.statements import batched, insert
 
-BATCH = 500  # keys in one statement
 _SECRET = ("secret_hash", "prefix", "hint")
-_UNTOLD = (*_SECRET, "declared", "disabled_by", "allowance", "previous_hash", "previous_prefix", "previous_until")
+_UNTOLD = (*_SECRET, "disabled_by", "allowance", "previous_hash", "previous_prefix", "previous_until")
 
 
 class Mistake(Exception):
@@ -115,7 +114,7 @@ class _Work:
         rest = [row for row in map(KeyRow._make, found) if row.id not in self._ids]
         (self._done.deleted if prune else self._done.left).extend(Named(row.tenant, row.name) for row in rest)
         if prune:
-            for ids in _batches([row.id for row in rest]):
+            for ids in batched([row.id for row in rest]):
                 self._tx.execute(delete(api_keys).where(api_keys.c.id.in_(ids)))
                 uses.forget(self._tx, ids)
                 forget_all(self._tx, ids)
@@ -154,7 +153,7 @@ class _Work:
     def _tell(self, key: Declared, before: KeyRow, changed: dict[str, Any]) -> None:
         subject = Subject(key.id, key.new.name)
         told = {column: value for column, value in changed.items() if column not in _UNTOLD}
-        if told or not changed.keys() & {"secret_hash"}:
+        if told or "secret_hash" not in changed:
             self._record(key.tenant, "key.updated", subject, telling.difference(before, told))
         if "secret_hash" in changed:
             self._record(key.tenant, "key.rotated", subject, {"grace_seconds": 0})
@@ -183,7 +182,7 @@ class _Work:
             self._record(row["tenant"], "key.created", Subject(row["id"], row["name"]), telling.created(row))
 
     def _rows_with(self, column: Any, values: Sequence[str]) -> Iterable[KeyRow]:
-        for batch in _batches(values):
+        for batch in batched(values):
             yield from map(KeyRow._make, self._tx.execute(select(api_keys).where(column.in_(batch))))
 
     def _record(self, tenant: str, action: str, subject: Subject, details: audit.Details | None) -> None:
@@ -198,8 +197,3 @@ def _disabling(key: Declared, before: KeyRow) -> dict[str, Any]:
     if not key.disabled and before.disabled_by == "file":
         return {"disabled": False, "disabled_by": None}
     return {}
-
-
-def _batches(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    for start in range(0, len(values), BATCH):
-        yield values[start : start + BATCH]

@@ -63,7 +63,8 @@ class LastUse:
 
     def refuse(self, key_id: str, *, noted: bool = False) -> None:
         """Notes that a key was refused; `noted`: after `note`, since it is good and was not good enough."""
-        self._tally.refuse(key_id, noted=noted)
+        if self._tally.refuse(key_id, noted=noted):
+            self.flush()
 
     def waiting_uses(self, key_id: str) -> Uses:
         """The uses of a key that are not written yet."""

@@ -5,7 +5,7 @@ view can forget it. A change, its limits and its audit entry are one transaction
 again with the row locked. So a key that was disabled, lowered, rotated or deleted meanwhile changes nothing more.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -39,9 +39,7 @@ from keys.uses import DayOfUse
 from keys.verification import KeyVerifier
 from models import UNIQUE_NAME, KeyRow, api_keys, is_contained, lineage, status
 from storage.database import Storage, UniqueViolation
-from storage.statements import insert
-
-BATCH = 10_000  # ids in one statement
+from storage.statements import batched, insert
 
 _ACTING_KEY = select(api_keys).where(api_keys.c.id == bindparam("key_id")).with_for_update()
 
@@ -344,12 +342,6 @@ class TenantKeys:
 
     def _record(self, tx: Connection, action: str, subjects: Iterable[Subject], details: Details | None) -> None:
         audit.record(tx, self._principal, self._origin, action, subjects, details)
-
-
-def batched(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The ids in parts, since databases limit how many one statement takes."""
-    for start in range(0, len(ids), BATCH):
-        yield ids[start : start + BATCH]
 
 
 def _typed(rows: Iterable[Row[Any]]) -> list[KeyRow]:

@@ -61,9 +61,13 @@ class Tally:
         self._queue.append(key_id)
         return len(self._queue) >= QUEUED
 
-    def refuse(self, key_id: str, *, noted: bool) -> None:
-        """Notes that a key was refused; `noted`: after it had been noted as used, which is taken back."""
+    def refuse(self, key_id: str, *, noted: bool) -> bool:
+        """Notes that a key was refused; `noted`: after it had been noted as used, which is taken back.
+
+        Returns whether the queue has become long.
+        """
         self._refused.append((key_id, noted))
+        return len(self._refused) >= QUEUED
 
     def is_waiting(self) -> bool:
         """Whether there is something to do: a long queue, or counts to be written."""

@@ -110,14 +110,8 @@ class _Plain(http.client.HTTPConnection):
         self._sockets.append(self.sock)
 
 
-class _Secure(http.client.HTTPSConnection):
-    def __init__(self, sockets: Sockets, host: str, **more: Any) -> None:
-        super().__init__(host, **more)
-        self._sockets = sockets
-
-    def connect(self) -> None:
-        super().connect()
-        self._sockets.append(self.sock)
+class _Secure(_Plain, http.client.HTTPSConnection):
+    """The same over TLS: `super()` above is then HTTPSConnection."""
 
 
 @contextmanager

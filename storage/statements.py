@@ -1,11 +1,19 @@
 """Inserts past SQLAlchemy's compiler, which takes as long as the database itself."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy import insert as insert_into
+
+BATCH = 10_000  # values in one statement, since databases limit them
+
+
+def batched(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The values in parts, for one statement each."""
+    for start in range(0, len(values), BATCH):
+        yield values[start : start + BATCH]
 
 
 def insert(transaction: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:

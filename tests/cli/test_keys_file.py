@@ -179,6 +179,7 @@ def test_a_key_that_was_minted_may_be_declared(call: Call, mint: Mint, apply: An
     assert apply(table(id=key_id, secret_hash=secret_hash, hint=key[-4:])) == "changed nas\n"
     assert call("GET", "/v0/auth", by=key).status_code == 200
     assert shown(call)["declared"] is True
+    assert call("GET", "/v0/audit").json[0]["details"]["declared"] == {"from": False, "to": True}
 
 
 def test_an_end_may_have_passed(call: Call, apply: Any) -> None:
@@ -291,6 +292,11 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a secret": (table(secret="x"), "number 1 (nas), field secret: a file never holds a key itself: write its"),
     "a key as its hash": (table(secret_hash="KEY"), "field secret_hash: a file never holds a key itself"),
     "a key as its description": (table(description="KEY"), "field description: a file never holds a key itself"),
+    "a key in a note": (table(metadata={"note": "KEY"}), "field metadata: a file never holds a key itself"),
+    "a key as a field": (table() + '"KEY" = 1\n', "number 1 (nas), field "),
+    "a line end in a name": (table() + 'metadata = { "a\\nb" = "x" }\n', "field metadata: a\ufffdb: a name is 1 to 40"),
+    "a number without end": ("x = " + "9" * 5000, "is no TOML that can be read"),
+    "too deep": ("x = " + "[" * 5000 + "]" * 5000, "is no TOML that can be read"),
     "one id twice": (table() + table(name="b"), "number 1 (nas), field id: two tables have this id"),
     "one name twice": (table() + table(id=FIRST[:-1] + "2"), "field name: two tables of this tenant have this name"),
     "the second": (table() + table(name="b", id="x"), "number 2 (b), field id: Not a valid UUID."),
@@ -366,3 +372,11 @@ def test_the_name_in_the_audit_follows_the_content(file: Path) -> None:
     first = keys_file.read_keys_file(file).name
     file.write_text(table() + "\n")
     assert keys_file.read_keys_file(file).name != first
+
+
+def test_a_person_who_leaves_takes_it_along(call: Call, generate: Any, apply: Any) -> None:
+    key, text = generate("nas")
+    apply(text + 'owner = "bob"\n')
+    assert [one["name"] for one in call("PATCH", "/v0/api_keys?owner=bob", json={"disabled": True}).json] == ["nas"]
+    apply(text + 'owner = "bob"\n')
+    assert call("GET", "/v0/auth", by=key).status_code == 401

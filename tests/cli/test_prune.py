@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from formats.times import now
-from keys import tenant_keys
+from storage import statements
 from tests.rows import ago, everything, links, move, names
 from tests.triggers import failing
 
@@ -126,7 +126,7 @@ def test_more_than_one_statement_holds_is_one_transaction_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
     batch: int,
 ) -> None:
-    monkeypatch.setattr(tenant_keys, "BATCH", batch)
+    monkeypatch.setattr(statements, "BATCH", batch)
     parent = mint("k0")
     for number in range(1, 7):
         parent = mint(f"k{number}", by=parent)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -551,3 +552,12 @@ def test_a_change_of_something_else_leaves_an_allowance_that_is_shared(alice: Vi
     alice.submit(where, where, description="x")
     answers = [call("GET", "/v0/auth", by=key).status_code for key in (root, child, child)]
     assert answers == [200, 200, 429]
+
+
+def test_too_long_a_life_comes_back(alice: Visitor, app: Flask) -> None:
+    state = app.extensions["keyhook"]
+    state.settings = replace(state.settings, max_lifetime=timedelta(days=30))
+    page = alice.post("/console/keys", name="x", expires="90d")
+    assert page.status == 422
+    assert "Must be at most 30d from now." in page.one("div", role="alert").text
+    assert alice.post("/console/keys", name="x", expires="30d").status == 201

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 
 from errors import StartupError
 from formats.durations import read_duration, write_duration
@@ -122,15 +121,6 @@ def test_the_command_line_obeys(service: Callable[..., Service]) -> None:
     refused = runner.invoke(args=["keys", "create", "c", "--expires-in", "31d"])
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert "at most 30d from now" in refused.stderr
-
-
-def test_the_console_says_what_is_wrong(service: Callable[..., Service], client: FlaskClient) -> None:
-    from console.forms import sentences_of
-    from errors import ValidationError
-
-    assert sentences_of(ValidationError({"expires_at": ["Must be at most 30d from now."]})) == {
-        "expires_at": "Must be at most 30d from now."
-    }
 
 
 @pytest.mark.parametrize("name", ["KEYHOOK_DEFAULT_LIFETIME", "KEYHOOK_MAX_LIFETIME"])

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from formats.api_key import write_key
-from keys.uses import today
+from keys.uses import QUEUED, today
 from tests.rows import sql
 from tests.statements import Statements
 
@@ -119,3 +119,12 @@ def test_a_key_of_another_tenant_is_unknown(call: Call, mint: Call, token: Calla
     mint("laptop")
     answer = call("GET", "/v0/api_keys/laptop/usage", by=token(tenant="lab"))
     assert answer.json["error_code"] == "UnknownApiKey"
+
+
+def test_a_flood_of_wrong_keys_at_any_door_waits_in_no_queue(app: Flask, call: Call, mint: Call) -> None:
+    mint("laptop")
+    wrong = write_key("kh", call("GET", "/v0/api_keys/laptop").json["id"], "0" * 43)
+    for _ in range(QUEUED):
+        call("POST", "/v0/revoke", by=None, data={"token": wrong})
+    assert not app.extensions["keyhook"].keys.last_use._tally._refused
+    assert usage(call) == [(0, QUEUED)]
