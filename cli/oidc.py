@@ -35,10 +35,10 @@ def check() -> None:
 
 def _keys_of(issuer: str) -> "Keys":
     from oidc.fetching import FetchFailed  # without an issuer, nothing of it is needed
-    from oidc.keyset import read_keys
+    from oidc.published import read_published
 
     try:
-        keys = read_keys(issuer)
+        keys = read_published(issuer).keys
     except FetchFailed as failure:
         raise click.ClickException(f"{issuer}: {visible(str(failure))}") from None
     click.echo(f"{issuer}: {len(keys.texts)} {'keys' if len(keys.texts) > 1 else 'key'} of use")

@@ -2,6 +2,8 @@
 
 import re
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jwt
@@ -52,21 +54,22 @@ class Bearers:
         Raises AuthenticationFailed, InsufficientPermissions for a good token without a group of ours, and
         IdentityProviderUnavailable if nobody can say at the moment.
         """
-        try:
+        return self.holder(self.claims(token))
+
+    def claims(self, token: str) -> dict[str, Any]:
+        """The claims of a token of the provider, for an audience of ours.
+
+        Raises AuthenticationFailed and IdentityProviderUnavailable. Whether it has ended, `holder` says.
+        """
+        with _refusals():
             parts = take_apart(token)
             self._verify(parts)
-            return self._holder(parts)
-        except MalformedJSON:
-            raise AuthenticationFailed("bad token: no strict JSON") from None
-        except UnknownSigner:
-            raise AuthenticationFailed("bad token: no key of the provider has its kid") from None
-        except jwt.InvalidAudienceError:
-            raise AuthenticationFailed(f"bad token: its aud is {_shown(parts.claims.get('aud'))}") from None
-        except jwt.PyJWTError as error:
-            raise AuthenticationFailed(f"bad token: {type(error).__name__}") from None
-        except (ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
-            # A hostile header or claim that the library does not expect, such as one nested too deep.
-            raise AuthenticationFailed(f"bad token: {type(error).__name__}") from None
+            return parts.claims
+
+    def holder(self, claims: dict[str, Any]) -> Principal:
+        """Whom verified claims name. Raises AuthenticationFailed and InsufficientPermissions."""
+        with _refusals():
+            return self._holder(claims)
 
     def _verify(self, parts: Parts) -> None:
         """What is cheap comes first: a token that is none of this provider never makes anybody fetch."""
@@ -76,8 +79,8 @@ class Bearers:
         meaning.require_kind(parts.header, parts.claims, self.rules)
         verify(parts, self.provider.key(parts.header.get("kid")), self.provider.issuer, self.rules.audience)
 
-    def _holder(self, parts: Parts) -> Principal:
-        claims, rules = parts.claims, self.rules
+    def _holder(self, claims: dict[str, Any]) -> Principal:
+        rules = self.rules
         issued, ends = meaning.span_of(claims)
         owner, tenant = meaning.owner_of(claims, rules), meaning.tenant_of(claims, rules)
         role = meaning.role_of(claims, rules)
@@ -122,17 +125,34 @@ def is_key_id(kid: Any) -> bool:
 
 def verify(parts: Parts, key: jwt.PyJWK, issuer: str, audience: tuple[str, ...]) -> None:
     """The signature and the registered claims but `exp`. Raises jwt.PyJWTError, or AuthenticationFailed."""
-    signature = jwt.decode_complete(
-        parts.text,
-        key,
-        algorithms=ALL_ALGORITHMS,
-        audience=audience,
-        issuer=issuer,
-        leeway=LEEWAY,
-        options={"require": REQUIRED, "verify_exp": False, "enforce_minimum_key_length": True},
-    )["signature"]
+    try:
+        signature = jwt.decode_complete(
+            parts.text,
+            key,
+            algorithms=ALL_ALGORITHMS,
+            audience=audience,
+            issuer=issuer,
+            leeway=LEEWAY,
+            options={"require": REQUIRED, "verify_exp": False, "enforce_minimum_key_length": True},
+        )["signature"]
+    except jwt.InvalidAudienceError:
+        raise AuthenticationFailed(f"bad token: its aud is {_shown(parts.claims.get('aud'))}") from None
     if urlsafe_b64encode(signature).rstrip(b"=").decode() != parts.signature:
         raise AuthenticationFailed("bad token: another text of its signature")
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Makes what a library says of a bad token an AuthenticationFailed."""
+    try:
+        yield
+    except MalformedJSON:
+        raise AuthenticationFailed("bad token: no strict JSON") from None
+    except UnknownSigner:
+        raise AuthenticationFailed("bad token: no key of the provider has its kid") from None
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
+        # Beside what the library raises itself: a hostile header or claim that it does not expect.
+        raise AuthenticationFailed(f"bad token: {type(error).__name__}") from None
 
 
 def _shown(audience: Any) -> str:

@@ -5,6 +5,7 @@ thread for long or fill the memory, so every way out of a fetch is short.
 """
 
 import http.client
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -12,56 +13,67 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from threading import Timer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode
 from urllib.request import AbstractHTTPHandler, OpenerDirector, ProxyHandler, Request
 
+from formats.private_url import is_private
 from formats.strict_json import MalformedJSON, parse_object
 
 STEP = 5.0  # seconds for each step: the connection, every read
 WHOLE = 10.0  # seconds for all of it
 LARGEST = 1024**2  # bytes of an answer
 CHUNK = 64 * 1024
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+_ERROR = re.compile(r"[a-z_]{1,50}")  # of RFC 6749 section 5.2: a word, and no text that may hold anything
 
 Sockets = list[socket.socket]
 
 
 class FetchFailed(Exception):
-    """The text says why, for the log."""
+    """The text says why, for the log. `status` is that of an answer, if there was one."""
+
+    def __init__(self, why: str, status: int | None = None) -> None:
+        super().__init__(why)
+        self.status = status
 
 
-def is_private(url: str) -> bool:
-    """Whether nobody between can read or change what is fetched: TLS, or this machine."""
-    try:
-        parts = urlsplit(url)
-        fits = bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc and url.isprintable()
-    except ValueError:
-        return False
-    return fits and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
+def fetch_object(
+    url: str, form: dict[str, str] | None = None, *, whole: float = WHOLE, **headers: str
+) -> dict[str, Any]:
+    """The JSON object at the address, or the answer to a form, with the proxies of the environment.
 
-
-def fetch_object(url: str, *, whole: float = WHOLE) -> dict[str, Any]:
-    """The JSON object at the address, with the proxies of the environment. Raises FetchFailed."""
+    Raises FetchFailed.
+    """
     if not is_private(url):
         raise FetchFailed("an address without TLS")
+    body = None if form is None else urlencode(form).encode()
+    request = Request(url, body, {"Accept": "application/json", "User-Agent": "keyhook", **headers})  # noqa: S310
     try:
         with _deadline(whole) as sockets:
-            return parse_object(_body(url, sockets))
+            return parse_object(_body(request, sockets))
     except MalformedJSON:
         raise FetchFailed("the answer is no JSON object") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise FetchFailed(f"{type(error).__name__}: {error}") from None
 
 
-def _body(url: str, sockets: Sockets) -> bytes:
-    request = Request(url, headers={"Accept": "application/json", "User-Agent": "keyhook"})  # noqa: S310
+def _body(request: Request, sockets: Sockets) -> bytes:
     answer = _opener(sockets).open(request, timeout=STEP)
     if answer is None:
         raise FetchFailed("a scheme that is not HTTP")
     with closing(answer):
         if answer.status != 200:  # a redirect too: whoever sends one is not the address that was configured
-            raise FetchFailed(f"status {answer.status}")
+            raise FetchFailed(f"status {answer.status}{_error_in(answer)}", answer.status)
         return b"".join(_chunks(answer))
+
+
+def _error_in(answer: http.client.HTTPResponse) -> str:
+    """What the provider says is wrong (RFC 6749 section 5.2), so that the operator can mend it."""
+    with suppress(FetchFailed, ValueError, OSError, http.client.HTTPException):
+        word = parse_object(b"".join(_chunks(answer))).get("error")
+        if isinstance(word, str) and _ERROR.fullmatch(word):
+            return f": {word}"
+    return ""
 
 
 def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -10,9 +10,6 @@ from typing import Any, NamedTuple
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
-from oidc.fetching import FetchFailed, fetch_object
-
-WELL_KNOWN = "/.well-known/openid-configuration"
 MOST_KEYS = 100  # of a set; the rest is not looked at
 LONGEST_KID = 256  # characters
 # By the kind of the key. The provider's own list is never asked: some list `none`.
@@ -36,27 +33,6 @@ class Keys(NamedTuple):
 
 
 NO_KEYS = Keys({}, None, frozenset())
-
-
-def read_keys(issuer: str) -> Keys:
-    """The keys that the issuer has now, by its metadata. Raises FetchFailed."""
-    keys = usable(fetch_object(_place_of_keys(issuer)))
-    if not keys.texts:
-        raise FetchFailed("no key in the set is of use here")
-    return keys
-
-
-def _place_of_keys(issuer: str) -> str:
-    """Raises FetchFailed, also for the metadata of somebody else (OpenID Connect Discovery 4.3)."""
-    metadata = fetch_object(issuer.removesuffix("/") + WELL_KNOWN)
-    if metadata.get("issuer") != issuer:
-        raise FetchFailed("the metadata is of another issuer; a slash at the end counts")
-    place = metadata.get("jwks_uri")
-    if not isinstance(place, str):
-        raise FetchFailed("the metadata names no jwks_uri")
-    if issuer.startswith("https:") and not place.startswith("https:"):
-        raise FetchFailed("the metadata names a jwks_uri without TLS")
-    return place
 
 
 def usable(jwks: dict[str, Any]) -> Keys:

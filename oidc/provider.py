@@ -13,7 +13,7 @@ from jwt import PyJWK
 
 from errors import IdentityProviderUnavailable
 from oidc.fetching import FetchFailed
-from oidc.keyset import NO_KEYS, Keys, read_keys
+from oidc.published import NOTHING, Metadata, Published, read_published
 
 log = logging.getLogger("keyhook")
 
@@ -31,11 +31,11 @@ class UnknownSigner(Exception):
 class Provider:
     """One issuer. `clock` is in seconds, and a test may move it."""
 
-    def __init__(self, issuer: str, read: Callable[[str], Keys] = read_keys) -> None:
+    def __init__(self, issuer: str, read: Callable[[str], Published] = read_published) -> None:
         self.issuer = issuer
         self.clock: Callable[[], float] = time.monotonic
         self._read = read
-        self._keys = NO_KEYS
+        self._published = NOTHING
         self._read_at: float | None = None
         self._tried_at: float | None = None
         self._said_at: float | None = None
@@ -52,6 +52,19 @@ class Provider:
         """
         return -1 if self._read_at is not None and self._age() > BELIEVED else self._edition
 
+    def metadata(self) -> Metadata:
+        """Raises IdentityProviderUnavailable while nothing is known of the provider."""
+        if (age := self._age()) > FRESH:
+            own = self.begin()
+            if age > BELIEVED:
+                self._wait(own)
+        self._require_believable()
+        return self._published.metadata
+
+    def known(self) -> Metadata:
+        """The same without waiting for anything; empty while nothing is known."""
+        return self._published.metadata
+
     def freshen(self) -> None:
         """Sees to it that old keys are read again, also if only tokens come that are remembered."""
         if self._age() > FRESH:
@@ -63,7 +76,7 @@ class Provider:
         A key that is known and not too old is there at once. Otherwise the request that begins an attempt waits for
         it; the others do not, or invented ids would hold every thread.
         """
-        found, age = self._keys.find(kid), self._age()
+        found, age = self._published.keys.find(kid), self._age()
         if found and age <= FRESH:
             return found
         own = self.begin()
@@ -107,29 +120,32 @@ class Provider:
                 self._second.release()
 
     def _now(self, kid: str | None) -> PyJWK:
-        if self._age() > BELIEVED:
-            raise IdentityProviderUnavailable("no keys of the provider")
-        if found := self._keys.find(kid):
+        self._require_believable()
+        if found := self._published.keys.find(kid):
             return found
         raise UnknownSigner
+
+    def _require_believable(self) -> None:
+        if self._age() > BELIEVED:
+            raise IdentityProviderUnavailable("no keys of the provider")
 
     def _age(self) -> float:
         return float("inf") if self._read_at is None else self.clock() - self._read_at
 
     def _try(self) -> None:
         try:
-            keys = self._read(self.issuer)
+            published = self._read(self.issuer)
         except FetchFailed as failure:
             self._say(f"the OpenID provider does not answer as it should: {failure}")
         except Exception:
             log.exception("the keys of the OpenID provider could not be read")
         else:
-            self._take(keys)
+            self._take(published)
 
-    def _take(self, keys: Keys) -> None:
+    def _take(self, published: Published) -> None:
         """Takes the new keys before it counts the edition on: who reads the new number finds the new keys."""
-        gone = self._keys.texts - keys.texts
-        self._keys, self._read_at = keys, self.clock()
+        gone = self._published.keys.texts - published.keys.texts
+        self._published, self._read_at = published, self.clock()
         self._said_at = None
         if gone:
             self._edition += 1

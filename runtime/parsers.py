@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from formats.api_key import PREFIX
 from formats.durations import read_duration
+from formats.private_url import is_private
 from runtime.settings_table import Parser, refuse
 from runtime.signing_secret import secret_of
 
@@ -124,8 +125,6 @@ def lifetime(name: str, value: str) -> timedelta:
 def issuer(name: str, value: str) -> str:
     """The `iss` of a provider, which its tokens repeat to the letter."""
     _require_printable(name, value)
-    from oidc.fetching import is_private  # nobody else needs a client of HTTP
-
     if not is_private(value) or set(value) & set("?# "):
         raise refuse(name, "must be https://HOST[/PATH], or http:// on this machine, exactly as `iss` in its tokens")
     if "/.well-known/" in value:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from jwt.algorithms import get_default_algorithms
 
+from formats.private_url import is_private
 from oidc import fetching
-from oidc.fetching import FetchFailed, fetch_object, is_private
-from oidc.keyset import MOST_KEYS, NO_KEYS, read_keys, usable
+from oidc.fetching import FetchFailed, fetch_object
+from oidc.keyset import MOST_KEYS, NO_KEYS, usable
+from oidc.published import read_published
 from tests.oidc.issuer import JWKS, METADATA, Answer, Issuer, private_key, public_jwk, send
 
 LARGE = fetching.LARGEST + 1
@@ -117,18 +119,18 @@ LIES: dict[str, tuple[str, Callable[[Issuer], Answer]]] = {
 def test_a_lie_is_no_answer(
     issuer: Issuer, monkeypatch: pytest.MonkeyPatch, path: str, lie: Callable[[Issuer], Answer]
 ) -> None:
-    monkeypatch.setattr("oidc.keyset.fetch_object", lambda url: fetch_object(url, whole=0.5))
+    monkeypatch.setattr("oidc.published.fetch_object", lambda url: fetch_object(url, whole=0.5))
     issuer.answers[path] = lie(issuer)
     began = time.monotonic()
     with pytest.raises(FetchFailed):
-        read_keys(issuer.name)
+        read_published(issuer.name)
     assert time.monotonic() - began < 3
     assert issuer.asked.keys() <= {METADATA, JWKS}
 
 
 def test_a_provider_that_is_not_there_is_said_in_one_line(issuer: Issuer) -> None:
     with pytest.raises(FetchFailed) as failed:
-        read_keys("http://localhost:9")
+        read_published("http://localhost:9")
     assert str(failed.value).isprintable()
 
 
@@ -161,9 +163,9 @@ def test_nothing_else_is_private(url: str) -> None:
 
 def test_an_issuer_with_tls_has_keys_with_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"issuer": "https://id.example.com", "jwks_uri": "http://localhost:8080/keys"}
-    monkeypatch.setattr("oidc.keyset.fetch_object", lambda url: said)
+    monkeypatch.setattr("oidc.published.fetch_object", lambda url: said)
     with pytest.raises(FetchFailed, match="without TLS"):
-        read_keys("https://id.example.com")
+        read_published("https://id.example.com")
 
 
 def test_a_slash_at_the_end_is_not_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,10 +175,10 @@ def test_a_slash_at_the_end_is_not_doubled(monkeypatch: pytest.MonkeyPatch) -> N
         asked.append(url)
         return {}
 
-    monkeypatch.setattr("oidc.keyset.fetch_object", fetch)
+    monkeypatch.setattr("oidc.published.fetch_object", fetch)
     for issuer in ("https://id.example.com/o/slug/", "https://id.example.com/o/slug"):
         with pytest.raises(FetchFailed):
-            read_keys(issuer)
+            read_published(issuer)
     assert asked == ["https://id.example.com/o/slug/.well-known/openid-configuration"] * 2
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from errors import IdentityProviderUnavailable
 from oidc.fetching import FetchFailed
-from oidc.keyset import Keys, usable
+from oidc.keyset import usable
 from oidc.provider import BELIEVED, FRESH, PAUSE, Provider, UnknownSigner
+from oidc.published import NOTHING, Published
 from tests.oidc.conftest import Clock, settled
 from tests.oidc.issuer import public_jwk
 
@@ -28,12 +29,12 @@ class Source:
         self.free = threading.Event()
         self.free.set()
 
-    def read(self, issuer: str) -> Keys:
+    def read(self, issuer: str) -> Published:
         self.reads += 1
         assert self.free.wait(20)
         if self.fails:
             raise self.fails
-        return usable({"keys": self.jwks})
+        return NOTHING._replace(keys=usable({"keys": self.jwks}))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from oidc.fetching import FetchFailed
-from oidc.keyset import read_keys
+from oidc.published import read_published
 from tests.oidc.issuer import Issuer, private_key, running
 
 
@@ -48,15 +48,15 @@ def issuer(file: Path) -> Iterator[Issuer]:
 
 def test_a_known_authority_is_believed(issuer: Issuer, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    assert list(read_keys(issuer.name).by_id) == ["RS256"]
+    assert list(read_published(issuer.name).keys.by_id) == ["RS256"]
 
 
 def test_an_unknown_one_is_not(issuer: Issuer) -> None:
     with pytest.raises(FetchFailed, match="CERTIFICATE_VERIFY_FAILED"):
-        read_keys(issuer.name)
+        read_published(issuer.name)
 
 
 def test_nor_a_certificate_for_another_name(issuer: Issuer, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     with pytest.raises(FetchFailed, match="CERTIFICATE_VERIFY_FAILED"):
-        read_keys(issuer.name.replace("localhost", "127.0.0.1"))
+        read_published(issuer.name.replace("localhost", "127.0.0.1"))
