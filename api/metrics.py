@@ -4,8 +4,6 @@ It answers without the database too, or nobody would learn that it fails: then t
 """
 
 import hmac
-import tomllib
-from functools import cache
 from platform import python_version
 
 from flask import Response, current_app, request
@@ -15,9 +13,9 @@ from auth import bearer, requires
 from errors import DatabaseUnavailable
 from keys.census import Numbers
 from models import SCHEMA
+from observability.build import version
 from observability.metrics import EXTENSION
 from observability.request_info import request_info
-from runtime.settings import ROOT
 from runtime.state import service
 from schemas import NoParameters
 from web.contract import documents_text, takes_query
@@ -78,9 +76,4 @@ def _labelled(numbers: dict[str, int]) -> dict[tuple[str, ...], float]:
 
 def _build() -> dict[str, str]:
     database = "postgresql" if service().settings.postgresql else "sqlite"
-    return {"version": _version(), "python": python_version(), "schema": SCHEMA, "database": database}
-
-
-@cache
-def _version() -> str:
-    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+    return {"version": version(), "python": python_version(), "schema": SCHEMA, "database": database}

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 from formats.api_key import PREFIX
 from formats.durations import read_duration
 from formats.private_url import is_private
+from observability.build import install
 from runtime.settings_table import Parser, refuse
 from runtime.signing_secret import secret_of
 
@@ -40,7 +41,7 @@ def server(name: str, value: str) -> "Address":
     """The address of PostgreSQL."""
     _require_printable(name, value)
     if find_spec("psycopg") is None:
-        raise refuse(name, "names PostgreSQL, which needs `pip install -r requirements-postgresql.txt`")
+        raise refuse(name, f"names PostgreSQL, which needs `{install('postgresql')}`")
     from storage.postgresql.address import read_address  # without the driver there is none
 
     try:
@@ -111,7 +112,7 @@ def shared_limits(name: str, value: str) -> str:
     if not fits:
         raise refuse(name, "must be redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER], or begin with rediss:// for TLS")
     if find_spec("redis") is None:
-        raise refuse(name, "names Redis, which needs `pip install -r requirements-redis.txt`")
+        raise refuse(name, f"names Redis, which needs `{install('redis')}`")
     return value
 
 
@@ -130,7 +131,7 @@ def issuer(name: str, value: str) -> str:
     if "/.well-known/" in value:
         raise refuse(name, "must be the issuer alone: /.well-known/openid-configuration is appended")
     if find_spec("cryptography") is None:
-        raise refuse(name, "needs cryptography: `pip install -r requirements-oidc.txt`")
+        raise refuse(name, f"needs cryptography: `{install('oidc')}`")
     return value
 
 
