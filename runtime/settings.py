@@ -11,20 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keys.lifetimes import Lifetimes
-from runtime import parsers
+from runtime import parsers, place
 from runtime.settings_table import always, optional, refuse, rows, setting
 
 if TYPE_CHECKING:
     from storage.postgresql.address import Address
-
-ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
 class Settings:
     """One row a setting. All other lists of settings follow from the rows; docs/configuration.md explains each."""
 
-    data_dir: Path = setting("KEYHOOK_DATA_DIR", ROOT / "instance", parsers.directory, for_commands=True)
+    data_dir: Path = setting("KEYHOOK_DATA_DIR", place.data_directory(), parsers.directory, for_commands=True)
     database_url: "Path | Address | None" = optional(
         "KEYHOOK_DATABASE_URL", None, parsers.database, secret=parsers.is_url_of_server, for_commands=True
     )
@@ -79,6 +77,8 @@ DEFAULTS = {name: row.default for name, row in ROWS.items()}
 def load(values: Mapping[str, Any]) -> Settings:
     """Raises StartupError for a value that makes no sense, an empty one included. None stands for the default."""
     given = {**DEFAULTS, **{name: value for name, value in values.items() if value is not None}}
+    if given["KEYHOOK_DATA_DIR"] is None:
+        raise refuse("KEYHOOK_DATA_DIR", "must be set: this user has no home directory")
     texts = {name: _text(name, given[name]) for name in ROWS if given[name] is not None}
     chosen = Settings(*(row.parse(name, texts[name]) if name in texts else row.unset for name, row in ROWS.items()))
     if chosen.postgresql and not chosen.secret_key:
