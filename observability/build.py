@@ -16,5 +16,8 @@ def version() -> str:
 
 
 def install(extra: str) -> str:
-    """The command that installs what the service needs besides: `oidc`, `postgresql` or `redis`."""
-    return f"pip install 'keyhook[{extra}]'" if IS_WHEEL else f"pip install -r requirements-{extra}.txt"
+    """What to call in a checkout to get what the service needs besides: `oidc`, `postgresql` or `redis`.
+
+    `keyhook[oidc]` would do for a wheel too, but in a wrong environment it would be whatever an index has by that name.
+    """
+    return f"pip install '.[{extra}]'" if IS_WHEEL else f"pip install -r requirements-{extra}.txt"

@@ -1,5 +1,6 @@
 """Where the data is while KEYHOOK_DATA_DIR is not set."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from observability.build import IS_WHEEL, ROOT
@@ -15,5 +16,6 @@ def data_directory() -> Path | None:
         return ROOT / "instance"
     from platformdirs import user_data_path  # a checkout does without
 
-    place = user_data_path("keyhook", appauthor=False)
-    return place if place.is_absolute() else None
+    with suppress(RuntimeError):
+        return user_data_path("keyhook", appauthor=False)
+    return None
