@@ -19,6 +19,7 @@ from api.resource import Resource, Tag
 from auth import public
 from errors import KeyhookError
 from identity.principal import ROLES
+from observability.build import COMMAND
 from schemas import CreateKey, Document, Error, InvalidRequestError, NoParameters
 from web.contract import PUBLIC, Contract, View, contract_of, documents, json_answer, mount_path, takes_query
 from web.fields import Flag, Notes, Timestamp, WholeNumber
@@ -47,7 +48,7 @@ SECURITY_SCHEMES = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key, or a JWT that `flask token` made.",
+        "description": f"An API key, or a JWT that `{COMMAND} token` made.",
     },
     "api_key": {
         "type": "apiKey",

@@ -15,6 +15,7 @@ from cli.link import SESSION, link
 from cli.options import login_name
 from errors import DatabaseUnavailable
 from models import api_keys
+from observability.build import COMMAND, IS_WHEEL, ROOT
 from runtime.settings import ROWS, environment
 from runtime.state import service
 
@@ -28,7 +29,7 @@ or,"""
 IN_A_TERMINAL = """ in another terminal{secret}:
 """
 OVER_HTTP = """
-  TOKEN=$({flask} token)
+  TOKEN=$({command} token)
   curl -X POST http://{address}/v0/api_keys \\
        -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
        -d '{{"name": "laptop"}}'
@@ -36,7 +37,7 @@ OVER_HTTP = """
 or without the server:
 """
 WITHOUT_THE_SERVER = """
-  {flask} keys create laptop
+  {command} keys create laptop
 """
 
 
@@ -58,7 +59,7 @@ def print_first_steps(app: Flask, address: str = "") -> None:
     text = HEAD + by_browser + IN_A_TERMINAL + by_http + WITHOUT_THE_SERVER
     hidden = [name for name, value in _settings_for_commands() if ROWS[name].is_secret(value)]
     secret = f" (with the same {' and '.join(hidden)})" if hidden else ""
-    click.echo(text.format(link=opened, flask=_flask_command(), address=address, secret=secret), err=True)
+    click.echo(text.format(link=opened, command=_command(), address=address, secret=secret), err=True)
 
 
 def _link(address: str) -> str:
@@ -76,18 +77,17 @@ def reachable(host: str, port: int | str) -> str:
     return f"{host}:{port}"
 
 
-def _flask_command() -> str:
-    """The `flask` command for this service and its settings, as a shell in the same directory would call it."""
-    program = sys.argv[0] if os.path.basename(sys.argv[0]) == "flask" else str(Path(sys.executable).with_name("flask"))
-    if program == shutil.which("flask"):
-        program = "flask"
+def _command() -> str:
+    """The command line of this service with its settings, as a shell in the same directory would call it."""
+    program = sys.argv[0] if os.path.basename(sys.argv[0]) == COMMAND else str(Path(sys.executable).with_name(COMMAND))
+    if program == shutil.which(COMMAND):
+        program = COMMAND
     elif Path(program).is_relative_to(Path.cwd()):
         program = str(Path(program).relative_to(Path.cwd()))
     given = [
         f"{name}={shlex.quote(value)}" for name, value in _settings_for_commands() if not ROWS[name].is_secret(value)
     ]
-    here = Path(__file__).parent.parent / "app.py"
-    elsewhere = [] if here.parent == Path.cwd() else ["--app", shlex.quote(str(here))]
+    elsewhere = [] if IS_WHEEL or Path.cwd() == ROOT else ["--app", shlex.quote(str(ROOT / "app.py"))]
     return " ".join([*given, shlex.quote(program), *elsewhere])
 
 

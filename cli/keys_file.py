@@ -20,6 +20,7 @@ from formats.api_key import PREFIX
 from formats.redaction import has_credential, redact, redact_values
 from keys.declared import Declared, Mistake, Reconciliation, reconcile
 from keys.key_fields import UNSET, NewKey
+from observability.build import COMMAND
 from observability.terminal import say
 from runtime.state import state_of
 from schemas import CreateKey
@@ -31,7 +32,7 @@ OWNER = "file"  # of a key whose table names none
 MAX_LINE = 300  # characters of a line about a mistake
 _HASH = r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}\Z"
 _SECRETS = ("secret", "api_key", "key", "token", "password")  # fields that somebody may take for the right one
-_INSTEAD = "a file never holds a key itself: write its secret_hash, from `flask keys generate`"
+_INSTEAD = f"a file never holds a key itself: write its secret_hash, from `{COMMAND} keys generate`"
 
 
 class FileError(Exception):

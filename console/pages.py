@@ -18,6 +18,7 @@ from errors import AuthenticationFailed, ForeignPage, SessionEnded
 from identity.principal import RequestOrigin
 from keys.catalog import Catalog
 from keys.tenant_keys import TenantKeys
+from observability.build import COMMAND
 from observability.request_info import request_info
 from runtime.state import service
 from web.contract import enter
@@ -108,6 +109,7 @@ def _add_headers(response: Response) -> Response:
 def _shared() -> dict[str, Any]:
     """What the layout needs."""
     return {
+        "command": COMMAND,
         "person": g.get("principal"),
         "theme": reader.theme(),
         "themes": reader.THEMES,

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from errors import StartupError
+from observability.build import COMMAND
 from storage.files import create_file, remove, sync_directory, sync_file
 from storage.sqlite.connection import connect, mark_identity
 from storage.sqlite.database import is_open_here
@@ -56,7 +57,7 @@ def _require_copy(file: Path, database: Path) -> None:
     if database.exists() and file.samefile(database):
         raise RestoreRefused(f"{file} is the database itself")
     if is_open_here(file) or is_open_elsewhere(file):
-        raise RestoreRefused(f"{file} is in use: restore a copy, as `flask backup` makes it")
+        raise RestoreRefused(f"{file} is in use: restore a copy, as `{COMMAND} backup` makes it")
 
 
 def _copy(file: Path, new: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from errors import StartupError
+from observability.build import COMMAND
 from storage.sqlite.connection import COUNT, HEADER, MAGIC, MAX_COUNT, STAMP
 from storage.sqlite.database import is_open_here
 
@@ -76,7 +77,7 @@ def _free(path: Path, lock: tuple[int, int]) -> bool:
 
 
 def _refusal(database: Path, why: str) -> StartupError:
-    return StartupError(f"KEYHOOK_DATABASE_URL names {database}, but {why}; `flask restore` puts a backup in place")
+    return StartupError(f"KEYHOOK_DATABASE_URL names {database}, but {why}; `{COMMAND} restore` puts a backup in place")
 
 
 def _lacks_wal(wal: Path, index: Path) -> bool:
