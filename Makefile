@@ -7,6 +7,8 @@ BIN := .venv/bin
 # What `make run` needs: with a database of PostgreSQL its driver as well, with KEYHOOK_LIMITS_URL that of Redis,
 # with KEYHOOK_OIDC_ISSUER the signatures of a provider.
 RUNTIME := .venv/runtime $(if $(filter postgresql:%,$(KEYHOOK_DATABASE_URL)),.venv/postgresql) $(if $(KEYHOOK_LIMITS_URL),.venv/redis) $(if $(KEYHOOK_OIDC_ISSUER),.venv/oidc)
+# Pins each package, with the hashes of its files for every platform: pip then takes no other file.
+PIN = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o
 QUICK := not faults and not ecosystem and not processes and not alone
 .DEFAULT_GOAL := help
 
@@ -53,12 +55,12 @@ pictures: .venv/development  ## every page of the console as a picture, in pictu
 	$(BIN)/python -m tests.console.pictures pictures
 
 requirements: .venv/development  ## renew every pin
-	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.txt requirements.in
-	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-postgresql.txt requirements-postgresql.in
-	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-redis.txt requirements-redis.in
-	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-oidc.txt requirements-oidc.in
-	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements-dev.txt requirements-dev.in
-	$(BIN)/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o bench/requirements.txt bench/requirements.in
+	$(PIN) requirements.txt requirements.in
+	$(PIN) requirements-postgresql.txt requirements-postgresql.in
+	$(PIN) requirements-redis.txt requirements-redis.in
+	$(PIN) requirements-oidc.txt requirements-oidc.in
+	$(PIN) requirements-dev.txt requirements-dev.in
+	$(PIN) bench/requirements.txt bench/requirements.in
 
 migration: .venv/development  ## a new schema version from the models: make migration ID=0002 MESSAGE="what changes"
 	rm -f scratch.db
