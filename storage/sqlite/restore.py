@@ -37,7 +37,7 @@ def put_in_place(file: Path, database: Path) -> Path | None:
     _require_copy(file, database)
     new = database.with_name(f"{database.name}.new")
     try:
-        _copy(file, new)
+        _copy(file, new, database if database.exists() else database.parent)
         _check(file, new)
         with _held(database):
             kept = _set_aside(database)
@@ -60,8 +60,12 @@ def _require_copy(file: Path, database: Path) -> None:
         raise RestoreRefused(f"{file} is in use: restore a copy, as `{COMMAND} backup` makes it")
 
 
-def _copy(file: Path, new: Path) -> None:
-    """Copies the file with its WAL or journal: after a crash only all together are whole."""
+def _copy(file: Path, new: Path, owned: Path) -> None:
+    """Copies the file with its WAL or journal: after a crash only all together are whole.
+
+    What root copies gets the owner of `owned`: the service, which has to read it, may run as another user.
+    """
+    owner = owned.stat()
     remove(new, "", *BESIDE)
     for suffix in ("", "-wal", "-journal"):
         with (
@@ -69,6 +73,8 @@ def _copy(file: Path, new: Path) -> None:
             open(f"{file}{suffix}", "rb") as source,
             os.fdopen(create_file(Path(f"{new}{suffix}")), "wb") as copy,
         ):
+            if os.geteuid() == 0:
+                os.fchown(copy.fileno(), owner.st_uid, owner.st_gid)
             shutil.copyfileobj(source, copy)
 
 
