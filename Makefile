@@ -4,7 +4,7 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 5000
 BIN := .venv/bin
-# What `make run` needs: with a database of PostgreSQL its driver as well, with KEYHOOK_LIMITS_URL that of Redis,
+# What the service needs: with a database of PostgreSQL its driver as well, with KEYHOOK_LIMITS_URL that of Redis,
 # with KEYHOOK_OIDC_ISSUER the signatures of a provider.
 RUNTIME := .venv/runtime $(if $(filter postgresql:%,$(KEYHOOK_DATABASE_URL)),.venv/postgresql) $(if $(KEYHOOK_LIMITS_URL),.venv/redis) $(if $(KEYHOOK_OIDC_ISSUER),.venv/oidc)
 # Pins each package, with the hashes of its files for every platform: pip then takes no other file.
@@ -12,10 +12,12 @@ PIN = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --st
 QUICK := not faults and not ecosystem and not processes and not alone
 .DEFAULT_GOAL := help
 
-.PHONY: help run serve test quick matrix check lint format bench pictures requirements migration clean
+.PHONY: help install run serve test quick matrix check lint format bench pictures requirements migration clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+install: $(RUNTIME)  ## what the service needs, without a start
 
 run: $(RUNTIME)  ## start the service: make run PORT=8080
 	@$(BIN)/flask run --host $(HOST) --port $(PORT)

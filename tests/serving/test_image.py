@@ -6,6 +6,7 @@ is copied, installed and started as there, on a read-only root, as a user that n
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -163,16 +164,30 @@ def wait_for(url: str, started: subprocess.Popen[bytes]) -> None:
 def test_it_serves_as_a_stranger_on_a_read_only_root(image: Image) -> None:
     with running(image) as (url, process):
         assert requests.get(f"{url}/healthz", timeout=5).json() == {"status": "ok"}
-        make = image.command("/opt/venv/bin/flask", "keys", "create", "laptop", user=STRANGER, read_only=True)
-        key = subprocess.run(make, capture_output=True, text=True, timeout=60)
-        assert key.returncode == 0, key.stderr
-        answer = requests.get(f"{url}/v0/auth", headers={"X-API-Key": key.stdout.strip()}, timeout=5)
+        create, backup, restore = typed()
+        key = carry_out(image, create)
+        assert carry_out(image, backup) == ""
+        answer = requests.get(f"{url}/v0/auth", headers={"X-API-Key": key}, timeout=5)
         assert answer.json()["key_name"] == "laptop"
         assert requests.get(f"{url}/console/sign-in", timeout=5).status_code == 200
         status = Path(f"/proc/{process}/status").read_text()
         assert f"Uid:\t{STRANGER}" in status
         assert status.split("NSpid:")[1].split("\n")[0].split()[-1] == "1"
-        assert sorted(path.name for path in Path(f"{image.root}.data").iterdir())[:1] == ["keyhook.db"]
+        assert sorted(path.name for path in Path(f"{image.root}.data").iterdir())[1:2] == ["keyhook.db"]
+    assert carry_out(image, restore) == ""
+
+
+def typed() -> list[str]:
+    """What docs/operation.md has somebody run in the container."""
+    page = (ROOT / "docs" / "operation.md").read_text()
+    return re.findall(r"^\$ docker compose .* (?:exec|run --rm) keyhook (.*)$", page, re.MULTILINE)
+
+
+def carry_out(image: Image, words: str) -> str:
+    command = image.command(*shlex.split(words), user=STRANGER, read_only=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def test_it_says_that_it_is_healthy(image: Image) -> None:
