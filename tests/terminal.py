@@ -17,7 +17,7 @@ from typing import IO
 from tests.machine import ROOT
 
 LEFT_OUT = shutil.ignore_patterns(".*", "instance", "__pycache__", "node_modules")
-GOES_ON = re.compile(r"\bflask serve\b|\bmake serve\b|\bcaddy run\b")  # until somebody ends it
+GOES_ON = re.compile(r"\bflask serve\b|\bcaddy run\b")  # until somebody ends it
 ASKS = "--pwprompt"
 PATIENCE = 300  # seconds: by then a command waits for an answer that nobody types
 

@@ -39,14 +39,10 @@ class Row:
             for usage, others in self.usages.items()
         }
 
-    def lines(self) -> Iterator[list[str]]:
-        for usage, others in self.usages.items():
-            required, optional = re.sub(r" \[.*?\]…?", "", usage), re.findall(r"\[(.*?)\]", usage)
-            yield from ([*required.split(), *more.split()] for more in ("", *optional, " ".join(optional)))
-            for other in others:
-                yield instead(required, other).split()
-                if "NAME" in required:
-                    yield from ([*instead(required, other).split(), *more.split()] for more in optional)
+    def lines(self) -> list[list[str]]:
+        """Each command alone, with each of its options, and with all of them; the same with what may stand instead."""
+        found = [line for usage, others in self.usages.items() for line in spelled(usage, others)]
+        return [line.split() for line in dict.fromkeys(found)]
 
 
 def rows() -> list[Row]:
@@ -63,6 +59,15 @@ def usages(cell: str) -> dict[str, list[str]]:
         elif text.startswith("--"):
             found[list(found)[-1]].append(text)
     return found
+
+
+def spelled(usage: str, others: list[str]) -> Iterator[str]:
+    required, optional = re.sub(r" \[.*?\]…?", "", usage), re.findall(r"\[(.*?)\]", usage)
+    for form in (required, *(instead(required, other) for other in others)):
+        if form == required or "NAME" in required:  # else it leaves no room for options
+            yield from (" ".join([form, *more]) for more in ([], *([one] for one in optional), optional))
+        else:
+            yield form
 
 
 def instead(required: str, other: str) -> str:

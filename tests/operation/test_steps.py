@@ -63,6 +63,10 @@ class Machine:
         except requests.ConnectionError:
             return 0
 
+    def written(self, file: str) -> float:
+        """When a file of the checkout was."""
+        return (self.root / "opt" / "keyhook" / file).stat().st_mtime
+
     def runs(self) -> None:
         """Returns when the service answers."""
         until(lambda: self.status("none") == 401)
@@ -71,9 +75,9 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     systemctl, root, port = shutil.which("systemctl"), tmp_path / "root", free_port()
-    if systemctl is None or shutil.which("git") is None:
-        missing("systemctl or git", "apt-get install systemd git")
-    for place in ("opt", "etc/systemd/system", "bin", "home"):
+    if systemctl is None or shutil.which("prometheus") is None or os.geteuid() != 0:
+        missing("root, systemctl or the user `prometheus`", "run this test as root; apt-get install systemd prometheus")
+    for place in ("opt", "etc/systemd/system", "etc/prometheus", "bin", "home"):
         (root / place).mkdir(parents=True)
     instead = root / "bin" / "systemctl"
     instead.write_text(f'#!/bin/sh\nexec {sys.executable} {unit.__file__} "$@"\n')
@@ -101,7 +105,6 @@ def test_from_the_install_to_the_way_back(machine: Machine) -> None:
     rotate(machine, key)
     serve(machine)
     watch(machine)
-    machine.shell.run("kill $(jobs -p); wait")
     key = restore(machine)
     upgrade_and_back(machine, key)
 
@@ -147,19 +150,18 @@ def serve(machine: Machine) -> None:
     port = free_port()
     machine.shell.run(step.command.replace("--port 5000", f"--port {port}"))
     until(lambda: machine.status("none", port) == 401)
+    machine.shell.run("kill $!; wait")
 
 
 def watch(machine: Machine) -> None:
-    port = free_port()
-    machine.shell.run(f"export PORT={port}")
-    [block] = blocks(PAGE, "Metrics")
-    machine.shell.type(block)
-    until(lambda: machine.status("none", port) == 401)
-    token = machine.root / "opt" / "keyhook" / "keyhook-token"
-    assert token.stat().st_mode & 0o777 == 0o600
-    bearer = {"Authorization": f"Bearer {token.read_text().strip()}"}
-    figures = requests.get(f"http://127.0.0.1:{port}/metrics", headers=bearer, timeout=30)
-    assert 'keyhook_keys{status="active"} 1' in figures.text
+    [[*give, ask]] = blocks(PAGE, "Metrics")
+    machine.shell.type(give)
+    machine.runs()
+    machine.shell.type([ask])
+    token, copy = machine.data / "metrics-token", machine.root / "etc" / "prometheus" / "keyhook-token"
+    assert copy.read_text() == token.read_text()
+    assert (copy.owner(), copy.stat().st_mode & 0o777) == ("prometheus", 0o400)
+    assert (token.owner(), token.stat().st_mode & 0o777) == (machine.data.owner(), 0o600)
 
 
 def restore(machine: Machine) -> str:
@@ -186,9 +188,13 @@ def upgrade_and_back(machine: Machine, key: str) -> None:
     machine.shell.type(upgrade)
     machine.runs()
     assert query(machine.data / "keyhook.db", "SELECT version_num FROM alembic_version") == ["9999"]
+    assert machine.written(".venv/runtime") >= machine.written("requirements.txt")  # what is new there was installed
     later = machine.shell.run(".venv/bin/flask keys create later")
     assert [machine.status(one) for one in (key, later)] == [200, 200]
-    machine.shell.type(back)
+    *code, restoration, start = back
+    machine.shell.type(code)
+    machine.shell.run("! .venv/bin/flask keys list")
+    machine.shell.type([restoration, start])
     machine.runs()
     assert query(machine.data / "keyhook.db", "SELECT version_num FROM alembic_version") == [models.SCHEMA]
     assert [machine.status(one) for one in (key, later)] == [200, 401]

@@ -72,7 +72,7 @@ def main(words: list[str], root: Path, port: str) -> int:
     if words[0] == "enable":
         enabled = subprocess.run([os.environ["SYSTEMCTL"], f"--root={root}", "enable", words[-1]], capture_output=True)
         status = enabled.returncode
-    if words[0] == "start" or words[0] == "restart" or "--now" in words:
+    if words[0] in ("start", "restart") or "--now" in words:
         unit.start()
     return status
 
