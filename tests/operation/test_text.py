@@ -8,12 +8,16 @@ from tests.machine import ROOT
 from tests.operation.table import PAGE, command, rows
 from tests.test_readme import prose
 
-PROGRAMS = r"\.venv|cp|docker|flask|git|journalctl|make|openssl|pg_dump|pip|systemctl|systemd-analyze"
+PROGRAMS = r"\.venv|cp|docker|flask|git|journalctl|keyhook|make|openssl|pg_dump|pip|pipx|systemctl|systemd-analyze"
 # Who runs a command that stands neither in a block nor in the table; or why nobody does.
 ELSEWHERE = {
     "make serve": "test_steps.py types what it is",
     "docker stop": "tests/serving/test_image.py sends the signal that it sends",
     "docker": "names the program",
+    "keyhook": "names the program, and its logger",
+    "keyhook keys create laptop": "tests/ecosystem/test_wheel.py",
+    "pip install .": "tests/ecosystem/test_wheel.py",
+    "pipx install --force .": "tests/ecosystem/test_wheel.py, but for the force",
     "flask": "names the program",
     ".venv": "names the directory",
     "flask run": "tests/serving/test_stopping.py",
