@@ -423,6 +423,25 @@ class SessionEnded(OfForms):
         return self._why
 
 
+class SignInFailed(OfForms):
+    """A browser that came back from the identity provider without what lets it in. `why` goes to the log alone."""
+
+    status = 400
+    message = "The sign-in failed"
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self._why = why
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls("")
+
+    @property
+    def reason(self) -> str:
+        return self._why
+
+
 class KeyChanged(OfForms):
     """A form that shows a key as it was."""
 

@@ -33,7 +33,7 @@ NAMES = {
 }
 db = SQLAlchemy(metadata=MetaData(naming_convention=NAMES))
 
-SCHEMA = "0008"  # the newest migration; a test holds it to migrations/versions
+SCHEMA = "0009"  # the newest migration; a test holds it to migrations/versions
 
 # A number that a database gives out in order. In SQLite only an INTEGER counts up by itself; it has 64 bits too.
 Number = BigInteger().with_variant(Integer(), "sqlite")
@@ -133,6 +133,7 @@ sessions = db.Table(
     Column("made_at", Time, nullable=False),
     Column("redeem_until", Time),  # null: it is open
     Column("ends_at", Time, nullable=False, index=True),
+    Column("issuer", Text),  # the OpenID provider whose page it was opened at; null: a link, or a token
 )
 
 # Facts about the service itself, such as a fingerprint of the secret that signs its tokens.

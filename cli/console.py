@@ -23,7 +23,9 @@ MAX_SESSION = timedelta(days=7)
 @click.option("--role", type=click.Choice(OF_PEOPLE), default="admin", show_default=True)
 @tenant_option
 @click.option("--expires-in", type=Duration(), default="12h", show_default=True, help="How long the session lasts.")
-@click.option("--url", default=None, help="Where browsers find the service, as in https://keys.example.com.")
+@click.option(
+    "--url", default=None, help="Where browsers find the service; KEYHOOK_PUBLIC_URL, or this machine, if left out."
+)
 @click.option("--end-all", is_flag=True, help="End every session, and every link, instead.")
 @with_appcontext
 def console(owner: str | None, role: str, tenant: str, expires_in: timedelta, url: str | None, end_all: bool) -> None:
@@ -40,7 +42,9 @@ def console(owner: str | None, role: str, tenant: str, expires_in: timedelta, ur
         if expires_in > MAX_SESSION:
             raise click.ClickException(f"--expires-in: a session lasts for at most {MAX_SESSION.days} days")
         owner = login_name() if owner is None else owner
-        click.echo(link(url or _own_address(), owner, role, tenant, in_reach(expires_in)))
+        click.echo(
+            link(url or service().settings.public_url or _own_address(), owner, role, tenant, in_reach(expires_in))
+        )
         say(f"it works once, for {REDEEMABLE.seconds // 60} minutes")
 
 

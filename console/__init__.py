@@ -3,7 +3,7 @@
 from flask import Flask
 
 # Each adds its pages to the blueprint.
-from console import audit, changes, files, home, keys, problems, sign_in, usage, words  # noqa: F401
+from console import audit, changes, files, home, keys, problems, provider, sign_in, usage, words  # noqa: F401
 from console.home import front
 from console.pages import bp
 

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlencode
 from flask import request, url_for
 
 from console.cookies import is_over_tls
+from runtime.state import service
 from web.contract import mount_path
 
 _PAGE = re.compile(r"/console/[a-z0-9/-]+")
@@ -31,7 +32,9 @@ def here(**changes: object) -> str:
 
 
 def service_address() -> str:
-    """Where the browser found the service, without a slash at the end."""
+    """Where browsers find the service, without a slash at the end."""
+    if public_url := service().settings.public_url:
+        return public_url
     scheme = "https" if is_over_tls() else request.scheme
     return f"{scheme}://{request.host}{mount_path()}"
 

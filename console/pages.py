@@ -15,6 +15,7 @@ from console import reader
 from console.addresses import here, this_page
 from console.cookies import session_cookie
 from errors import AuthenticationFailed, ForeignPage, SessionEnded
+from formats.private_url import host_of, origin_of
 from identity.principal import RequestOrigin
 from keys.catalog import Catalog
 from keys.tenant_keys import TenantKeys
@@ -24,11 +25,18 @@ from runtime.state import service
 from web.contract import enter
 from web.same_origin import is_own_page
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; "
-    "require-trusted-types-for 'script'; trusted-types keyhook"
-)
+
+def policy(*form_targets: str) -> str:
+    """The policy of a page whose forms lead to this service, and to other origins if there are any."""
+    forms = " ".join(("'self'", *form_targets))
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        f"form-action {forms}; frame-ancestors 'none'; base-uri 'none'; "
+        "require-trusted-types-for 'script'; trusted-types keyhook"
+    )
+
+
+POLICY = policy()
 # A browser's `Origin` is `null` under the policy of the API, and then no form could be told from a foreign one.
 REFERRER = "same-origin"
 _OFF = ("camera", "display-capture", "geolocation", "microphone", "payment", "usb")
@@ -69,7 +77,16 @@ def signed_in(role: str) -> Callable[[Page[P]], Page[P]]:
 def recognise() -> None:
     """Raises AuthenticationFailed for a request without a living session."""
     g.principal = service().sessions.person(session_cookie())
-    request_info(request.environ).who = f"console:{g.principal.owner}"
+    info = request_info(request.environ)
+    info.who = f"console:{g.principal.owner}"
+    if leads_to := way_out():  # by a form, and a browser applies the policy of forms to a redirection as well
+        info.policy = policy(*sorted({origin_of(leads_to), origin_of(g.principal.issuer)}))
+
+
+def way_out() -> str | None:
+    """Where the person who is signed in ends the session at the provider too, if it came from there."""
+    flow, person = service().sign_in, g.get("principal")
+    return flow.way_out() if flow and person and person.issuer == flow.provider.issuer else None
 
 
 def render(template: str, status: int = 200, **values: Any) -> Response:
@@ -108,8 +125,11 @@ def _add_headers(response: Response) -> Response:
 @bp.context_processor
 def _shared() -> dict[str, Any]:
     """What the layout needs."""
+    flow = service().sign_in
     return {
         "command": COMMAND,
+        "provider": host_of(flow.provider.issuer) if flow else None,
+        "login": f"{service().settings.public_url}/console/login",
         "person": g.get("principal"),
         "theme": reader.theme(),
         "themes": reader.THEMES,

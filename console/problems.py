@@ -6,12 +6,14 @@ from console.pages import bp, render
 from errors import (
     DatabaseUnavailable,
     ForeignPage,
+    IdentityProviderUnavailable,
     InsufficientPermissions,
     InternalServerError,
     KeyChanged,
     KeyhookError,
     NotFound,
     SessionEnded,
+    SignInFailed,
     UnknownApiKey,
     as_json,
     noted,
@@ -21,9 +23,11 @@ from observability.request_info import API_POLICY, request_info
 KINDS: dict[type[KeyhookError], str] = {
     DatabaseUnavailable: "database",
     ForeignPage: "foreign",
+    IdentityProviderUnavailable: "provider",
     InsufficientPermissions: "role",
     KeyChanged: "changed",
     NotFound: "nothing",
+    SignInFailed: "sign_in",
     UnknownApiKey: "gone",
 }
 

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from auth import client_address, public
 from console import cookies
 from console.addresses import own_page
-from console.pages import bp, go_to, recognise, render
+from console.pages import bp, go_to, recognise, render, way_out
 from errors import AuthenticationFailed, DatabaseUnavailable, InsufficientPermissions
 from formats import api_key
 from observability.request_info import request_info
@@ -43,17 +43,21 @@ def sign_in() -> AnyResponse:
     except InsufficientPermissions as refusal:
         refusal.note(request_info(request.environ))
         return _door(target, NO_ROLE, 403)
-    _end_session()
+    end_session()
     response = go_to(own_page(target))
     cookies.keep(response, opened)
     return response
 
 
 @bp.post("/sign-out")
+@bp.post("/logout")
 @public
 def sign_out() -> AnyResponse:
-    _end_session()
-    response = go_to(url_for("console.sign_in_page"))
+    """Also at the provider, if the session came from there."""
+    with suppress(AuthenticationFailed):
+        recognise()
+    end_session()
+    response = go_to(way_out() or url_for("console.sign_in_page"))
     cookies.forget(response)
     return response
 
@@ -65,7 +69,8 @@ def _open(text: str) -> Opened:
         return sessions.redeem(text)
     if _is_key(text):
         raise AuthenticationFailed("an API key, where people sign in", key_id=api_key.id_within(text))
-    return sessions.open(service().authenticator.authenticate(text, client_address))
+    holder = service().authenticator.authenticate(text, client_address)
+    return sessions.open(holder._replace(issuer=None))  # a pasted token says nothing of a session at its provider
 
 
 def _sentence(text: str) -> str:
@@ -80,7 +85,7 @@ def _is_key(text: str) -> bool:
     return api_key.is_key(text, service().settings.key_prefix) or api_key.id_within(text) is not None
 
 
-def _end_session() -> None:
+def end_session() -> None:
     """Ends the session that the request brings, if it is one."""
     with suppress(AuthenticationFailed):
         service().sessions.end(cookies.session_cookie())

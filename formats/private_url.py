@@ -23,3 +23,8 @@ def origin_of(url: str) -> str:
     """The origin (RFC 6454) of a private address."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def host_of(url: str) -> str:
+    """The host as people say it, with its port."""
+    return urlsplit(url).netloc

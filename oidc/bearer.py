@@ -63,7 +63,10 @@ class Bearers:
         """
         with _refusals():
             parts = take_apart(token)
-            self._verify(parts)
+            try:
+                self._verify(parts)
+            except jwt.InvalidAudienceError:
+                raise AuthenticationFailed(f"bad token: its aud is {_shown(parts.claims.get('aud'))}") from None
             return parts.claims
 
     def holder(self, claims: dict[str, Any]) -> Principal:
@@ -125,18 +128,15 @@ def is_key_id(kid: Any) -> bool:
 
 def verify(parts: Parts, key: jwt.PyJWK, issuer: str, audience: tuple[str, ...]) -> None:
     """The signature and the registered claims but `exp`. Raises jwt.PyJWTError, or AuthenticationFailed."""
-    try:
-        signature = jwt.decode_complete(
-            parts.text,
-            key,
-            algorithms=ALL_ALGORITHMS,
-            audience=audience,
-            issuer=issuer,
-            leeway=LEEWAY,
-            options={"require": REQUIRED, "verify_exp": False, "enforce_minimum_key_length": True},
-        )["signature"]
-    except jwt.InvalidAudienceError:
-        raise AuthenticationFailed(f"bad token: its aud is {_shown(parts.claims.get('aud'))}") from None
+    signature = jwt.decode_complete(
+        parts.text,
+        key,
+        algorithms=ALL_ALGORITHMS,
+        audience=audience,
+        issuer=issuer,
+        leeway=LEEWAY,
+        options={"require": REQUIRED, "verify_exp": False, "enforce_minimum_key_length": True},
+    )["signature"]
     if urlsafe_b64encode(signature).rstrip(b"=").decode() != parts.signature:
         raise AuthenticationFailed("bad token: another text of its signature")
 

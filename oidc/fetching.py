@@ -8,7 +8,7 @@ import http.client
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from threading import Timer
@@ -38,7 +38,11 @@ class FetchFailed(Exception):
 
 
 def fetch_object(
-    url: str, form: dict[str, str] | None = None, *, whole: float = WHOLE, **headers: str
+    url: str,
+    form: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    whole: float = WHOLE,
 ) -> dict[str, Any]:
     """The JSON object at the address, or the answer to a form, with the proxies of the environment.
 
@@ -47,7 +51,7 @@ def fetch_object(
     if not is_private(url):
         raise FetchFailed("an address without TLS")
     body = None if form is None else urlencode(form).encode()
-    request = Request(url, body, {"Accept": "application/json", "User-Agent": "keyhook", **headers})  # noqa: S310
+    request = Request(url, body, {"Accept": "application/json", "User-Agent": "keyhook", **(headers or {})})  # noqa: S310
     try:
         with _deadline(whole) as sockets:
             return parse_object(_body(request, sockets))

@@ -1,11 +1,13 @@
 """The OpenID provider of the settings. Without one, nothing of it is imported: its signatures cost 9 MB."""
 
+import hmac
 from typing import TYPE_CHECKING
 
 from runtime.settings import Settings
 
 if TYPE_CHECKING:
     from oidc.bearer import Bearers
+    from oidc.sign_in import SignIn
 
 
 def bearers_of(settings: Settings) -> "Bearers | None":
@@ -29,3 +31,15 @@ def bearers_of(settings: Settings) -> "Bearers | None":
         id_tokens=settings.oidc_id_tokens,
     )
     return Bearers(Provider(settings.oidc_issuer), rules)
+
+
+def sign_in_of(settings: Settings, bearers: "Bearers | None") -> "SignIn | None":
+    """The sign-in of people at the provider; None: only its tokens are good."""
+    if bearers is None or settings.oidc_client_id is None:
+        return None
+    from oidc.client import Client
+    from oidc.sign_in import SignIn
+
+    client = Client(settings.oidc_client_id, settings.oidc_client_secret, settings.public_url or "")
+    secret = hmac.digest(settings.secret_key, b"keyhook: sign-in at the provider", "sha256")
+    return SignIn(bearers, client, settings.oidc_scopes, secret)

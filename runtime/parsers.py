@@ -13,7 +13,6 @@ from sqlalchemy.exc import ArgumentError
 
 from formats.api_key import PREFIX
 from formats.durations import read_duration
-from formats.private_url import is_private
 from observability.build import install
 from runtime.settings_table import Parser, refuse
 from runtime.signing_secret import secret_of
@@ -26,7 +25,7 @@ LONGEST = timedelta(days=36_500)  # of a key's life
 
 
 def directory(name: str, value: str) -> Path:
-    _require_printable(name, value)
+    require_printable(name, value)
     if "://" in value:  # it may hold a password, and the name of a directory is shown
         raise refuse(name, "must be a directory, not a URL")
     return Path(value).absolute()
@@ -39,7 +38,7 @@ def database(name: str, value: str) -> "Path | Address":
 
 def server(name: str, value: str) -> "Address":
     """The address of PostgreSQL."""
-    _require_printable(name, value)
+    require_printable(name, value)
     if find_spec("psycopg") is None:
         raise refuse(name, f"names PostgreSQL, which needs `{install('postgresql')}`")
     from storage.postgresql.address import read_address  # without the driver there is none
@@ -54,7 +53,7 @@ def server(name: str, value: str) -> "Address":
 
 
 def _file(name: str, value: str) -> Path:
-    _require_printable(name, value)
+    require_printable(name, value)
     try:
         url = make_url(value)
     except (ArgumentError, ValueError):
@@ -82,7 +81,7 @@ def signing_secret(name: str, value: str) -> bytes:
 
 def bearer_in_file(name: str, value: str) -> bytes:
     """The bearer that a file holds, without the white space around it. No refusal repeats anything of either."""
-    _require_printable(name, value)
+    require_printable(name, value)
     try:
         with open(value, "rb") as file:
             held = file.read(MAX_BEARER + 1).strip()
@@ -103,7 +102,7 @@ def key_prefix(name: str, value: str) -> str:
 
 def shared_limits(name: str, value: str) -> str:
     """The address of a Redis."""
-    _require_printable(name, value)
+    require_printable(name, value)
     try:
         parts = urlsplit(value)
         fits = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
@@ -121,46 +120,6 @@ def lifetime(name: str, value: str) -> timedelta:
     if span is None or not timedelta() < span <= LONGEST:
         raise refuse(name, f"must be a number and one of s m h d w, as in 90d, and at most {LONGEST.days}d")
     return span
-
-
-def issuer(name: str, value: str) -> str:
-    """The `iss` of a provider, which its tokens repeat to the letter."""
-    _require_printable(name, value)
-    if not is_private(value) or set(value) & set("?# "):
-        raise refuse(name, "must be https://HOST[/PATH], or http:// on this machine, exactly as `iss` in its tokens")
-    if "/.well-known/" in value:
-        raise refuse(name, "must be the issuer alone: /.well-known/openid-configuration is appended")
-    if find_spec("cryptography") is None:
-        raise refuse(name, f"needs cryptography: `{install('oidc')}`")
-    return value
-
-
-def names(name: str, value: str) -> tuple[str, ...]:
-    """Names with commas between; white space around each is no part of it."""
-    _require_printable(name, value)
-    found = tuple(word.strip() for word in value.split(","))
-    if not all(found):
-        raise refuse(name, "must be names with commas between, none of them empty")
-    return found
-
-
-def chosen_names(name: str, value: str) -> tuple[str, ...]:
-    """The same, without the one that stands for everybody."""
-    found = names(name, value)
-    if "*" in found:
-        raise refuse(name, "must name the groups: * would make everybody an admin")
-    return found
-
-
-def claim(name: str, value: str) -> str:
-    _require_printable(name, value)
-    return value
-
-
-def accept_or_refuse(name: str, value: str) -> bool:
-    if value not in ("accept", "refuse"):
-        raise refuse(name, "must be accept or refuse")
-    return value == "accept"
 
 
 def switch(name: str, value: str) -> bool:
@@ -186,6 +145,6 @@ def whole_number(least: int, most: int) -> Parser[int]:
     return parse
 
 
-def _require_printable(name: str, value: str) -> None:
+def require_printable(name: str, value: str) -> None:
     if not value.isprintable():
         raise refuse(name, "must be printable text")

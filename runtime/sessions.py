@@ -82,7 +82,7 @@ class Sessions:
             raise AuthenticationFailed("no such session")
         if row.ends_at <= now():
             raise AuthenticationFailed("ended session")
-        return Principal("console", row.tenant, row.owner, row.role, expires_at=row.ends_at)
+        return Principal("console", row.tenant, row.owner, row.role, expires_at=row.ends_at, issuer=row.issuer)
 
     def end(self, cookie: str) -> None:
         """Raises AuthenticationFailed for a text that is no cookie of a session."""
@@ -109,6 +109,7 @@ class Sessions:
             "made_at": now(),
             "redeem_until": redeem_until,
             "ends_at": person.expires_at,
+            "issuer": person.issuer,
         }
         with self._storage.write() as tx:
             _forget_ended(tx)

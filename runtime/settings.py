@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keys.lifetimes import Lifetimes
-from runtime import parsers, place
+from runtime import parsers, place, provider_parsers
 from runtime.settings_table import always, optional, refuse, rows, setting
 
 if TYPE_CHECKING:
@@ -40,16 +40,21 @@ class Settings:
     # What the file holds. Its name is no secret, but a token in its place would be one.
     metrics_token: bytes = optional("KEYHOOK_METRICS_TOKEN_FILE", b"", parsers.bearer_in_file, secret=always)
     # The provider whose tokens are good, None: there is none; and what has to be in them.
-    oidc_issuer: str | None = optional("KEYHOOK_OIDC_ISSUER", None, parsers.issuer)
-    oidc_audience: tuple[str, ...] = setting("KEYHOOK_OIDC_AUDIENCE", "keyhook", parsers.names)
-    oidc_admin_groups: tuple[str, ...] = optional("KEYHOOK_OIDC_ADMIN_GROUPS", (), parsers.chosen_names)
-    oidc_write_groups: tuple[str, ...] = optional("KEYHOOK_OIDC_WRITE_GROUPS", (), parsers.names)
-    oidc_read_groups: tuple[str, ...] = optional("KEYHOOK_OIDC_READ_GROUPS", (), parsers.names)
-    oidc_groups_claim: str = setting("KEYHOOK_OIDC_GROUPS_CLAIM", "groups", parsers.claim)
-    oidc_owner_claim: str = setting("KEYHOOK_OIDC_OWNER_CLAIM", "sub", parsers.claim)
-    oidc_tenant_claim: str | None = optional("KEYHOOK_OIDC_TENANT_CLAIM", None, parsers.claim)
+    oidc_issuer: str | None = optional("KEYHOOK_OIDC_ISSUER", None, provider_parsers.issuer)
+    oidc_audience: tuple[str, ...] = setting("KEYHOOK_OIDC_AUDIENCE", "keyhook", provider_parsers.names)
+    oidc_admin_groups: tuple[str, ...] = optional("KEYHOOK_OIDC_ADMIN_GROUPS", (), provider_parsers.chosen_names)
+    oidc_write_groups: tuple[str, ...] = optional("KEYHOOK_OIDC_WRITE_GROUPS", (), provider_parsers.names)
+    oidc_read_groups: tuple[str, ...] = optional("KEYHOOK_OIDC_READ_GROUPS", (), provider_parsers.names)
+    oidc_groups_claim: str = setting("KEYHOOK_OIDC_GROUPS_CLAIM", "groups", provider_parsers.text)
+    oidc_owner_claim: str = setting("KEYHOOK_OIDC_OWNER_CLAIM", "sub", provider_parsers.text)
+    oidc_tenant_claim: str | None = optional("KEYHOOK_OIDC_TENANT_CLAIM", None, provider_parsers.text)
     # No secret either, but somebody may take its name for the place of a token.
-    oidc_id_tokens: bool = setting("KEYHOOK_OIDC_ID_TOKENS", "refuse", parsers.accept_or_refuse, secret=always)
+    oidc_id_tokens: bool = setting("KEYHOOK_OIDC_ID_TOKENS", "refuse", provider_parsers.accept_or_refuse, secret=always)
+    # With a client id people sign in to the console at the provider, which sends them back to the public URL.
+    oidc_client_id: str | None = optional("KEYHOOK_OIDC_CLIENT_ID", None, provider_parsers.text)
+    oidc_client_secret: str | None = optional("KEYHOOK_OIDC_CLIENT_SECRET", None, provider_parsers.text, secret=always)
+    oidc_scopes: tuple[str, ...] = optional("KEYHOOK_OIDC_SCOPES", (), provider_parsers.scopes)
+    public_url: str | None = optional("KEYHOOK_PUBLIC_URL", None, provider_parsers.public_url, secret=always)
 
     @property
     def postgresql(self) -> "Address | None":
@@ -97,6 +102,10 @@ def _require_useful_provider(chosen: Settings) -> None:
         raise refuse("KEYHOOK_OIDC_ISSUER", "needs KEYHOOK_OIDC_ADMIN_GROUPS, _WRITE_GROUPS or _READ_GROUPS")
     if chosen.oidc_issuer in chosen.oidc_audience:
         raise refuse("KEYHOOK_OIDC_AUDIENCE", "must not name the issuer: its own sessions would be good here")
+    if chosen.oidc_client_id and not chosen.public_url:
+        raise refuse("KEYHOOK_OIDC_CLIENT_ID", "needs KEYHOOK_PUBLIC_URL: the provider sends people back there")
+    if chosen.oidc_client_secret and not chosen.oidc_client_id:
+        raise refuse("KEYHOOK_OIDC_CLIENT_SECRET", "needs KEYHOOK_OIDC_CLIENT_ID")
 
 
 def environment() -> dict[str, str]:

@@ -16,7 +16,7 @@ from observability import metrics
 from runtime import secret_fingerprint
 from runtime.authenticator import Authenticator
 from runtime.engine import open_storage
-from runtime.identity_provider import bearers_of
+from runtime.identity_provider import bearers_of, sign_in_of
 from runtime.sessions import Sessions
 from runtime.settings import Settings
 from runtime.startup import prepared
@@ -34,6 +34,7 @@ class AppState:
         self.storage = storage
         self.keys = KeyVerifier(storage, settings.key_prefix, settings.bcrypt_rounds)
         self.bearers = bearers_of(settings)
+        self.sign_in = sign_in_of(settings, self.bearers)
         self.authenticator = Authenticator(self.keys, settings.secret_key, settings.key_prefix, self.bearers)
         self.rates = RateLimits(settings.limits_url)
         self.sessions = Sessions(storage, settings.secret_key)

@@ -212,7 +212,8 @@ def test_every_route_states_its_access(app: Flask) -> None:
     assert {path for path, access in stated.items() if access == PUBLIC} <= {
         "/healthz", "/v0/auth", "/v0/revoke", "/openapi.json", "/docs", "/docs/<path:file>", "/",
         "/console", "/console/",
-        "/console/sign-in", "/console/sign-out", "/console/theme", "/console/static/<file>", "/console/<path:nothing>",
+        "/console/sign-in", "/console/sign-out", "/console/login", "/console/callback", "/console/logout",
+        "/console/theme", "/console/static/<file>", "/console/<path:nothing>",
     }  # fmt: skip
 
 

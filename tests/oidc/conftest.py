@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from oidc.provider import Provider
+from tests.oidc.door import CLIENT, SECRET, Door
 from tests.oidc.issuer import Issuer, running
 
 
@@ -37,11 +38,27 @@ def issuer() -> Iterator[Issuer]:
 def provided(issuer: Issuer, make_app: Callable[..., Flask], data_dir: Path, clock: Clock) -> Callable[..., Flask]:
     """provided(GROUPS_CLAIM=...): an application that takes the issuer's tokens."""
 
-    def make(**values: str) -> Flask:
+    def make(public_url: str | None = None, **values: str | None) -> Flask:
         given = {"ISSUER": issuer.name, "ADMIN_GROUPS": "admins", "READ_GROUPS": "staff", **values}
-        app = make_app(data_dir, **{f"KEYHOOK_OIDC_{name}": value for name, value in given.items()})
+        settings = {f"KEYHOOK_OIDC_{name}": value for name, value in given.items()}
+        app = make_app(data_dir, **settings, KEYHOOK_PUBLIC_URL=public_url)
         provider_of(app).clock = clock
         return app
+
+    return make
+
+
+@pytest.fixture
+def door(issuer: Issuer) -> Door:
+    return Door(issuer)
+
+
+@pytest.fixture
+def opened(provided: Callable[..., Flask]) -> Callable[..., Flask]:
+    """opened(SCOPES=...): an application that people enter through the issuer's page."""
+
+    def make(public_url: str = "http://localhost", **values: str | None) -> Flask:
+        return provided(**{"CLIENT_ID": CLIENT, "CLIENT_SECRET": SECRET, **values}, public_url=public_url)
 
     return make
 

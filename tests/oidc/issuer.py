@@ -15,7 +15,10 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 
-METADATA, JWKS = "/realms/home/.well-known/openid-configuration", "/realms/home/jwks"
+REALM = "/realms/home"
+METADATA, JWKS, TOKEN, USERINFO = (
+    REALM + path for path in ("/.well-known/openid-configuration", "/jwks", "/token", "/userinfo")
+)
 CURVES: dict[str, Callable[[], ec.EllipticCurve]] = {
     "ES256": ec.SECP256R1,
     "ES384": ec.SECP384R1,
@@ -52,7 +55,7 @@ class Issuer:
     """`answers` has what stands at a path instead of the usual; `asked` counts the requests by path."""
 
     def __init__(self, origin: str) -> None:
-        self.name = f"{origin}/realms/home"
+        self.name = f"{origin}{REALM}"
         self.keys = [public_jwk("RS256")]
         self.answers: dict[str, Answer] = {}
         self.asked: Counter[str] = Counter()
@@ -60,8 +63,11 @@ class Issuer:
     @property
     def metadata(self) -> dict[str, Any]:
         supported = ["none", "HS256", "RS256"]  # which nobody must believe
-        place = self.name.replace("/realms/home", JWKS)
-        return {"issuer": self.name, "jwks_uri": place, "id_token_signing_alg_values_supported": supported}
+        places = {"jwks_uri": "jwks"} | {
+            f"{name}_endpoint": name for name in ("authorization", "token", "userinfo", "end_session")
+        }
+        addresses = {member: f"{self.name}/{path}" for member, path in places.items()}
+        return {"issuer": self.name, **addresses, "id_token_signing_alg_values_supported": supported}
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         self.asked[request.path] += 1
@@ -109,6 +115,8 @@ def running(tls: ssl.SSLContext | None = None) -> Iterator[Issuer]:
                 issuer.answer(self)
             except OSError:
                 self.close_connection = True  # the client has given up
+
+        do_POST = do_GET  # noqa: N815
 
         def log_message(self, *args: Any) -> None:
             pass

@@ -3,7 +3,7 @@
 import pytest
 
 from errors import StartupError
-from runtime import parsers
+from runtime import provider_parsers
 from runtime.settings import Settings, load
 
 ISSUER = "https://id.example.com/realms/home"
@@ -28,6 +28,12 @@ REFUSED = {
     "an empty audience": {"AUDIENCE": ","},
     "a line end": {"GROUPS_CLAIM": "realm\naccess"},
     "another word": {"ID_TOKENS": "yes"},
+    "a client without a public URL": {"CLIENT_ID": "keyhook"},
+    "a secret without a client": {"CLIENT_SECRET": "hunter2"},
+    "scopes without openid": {"SCOPES": "profile groups"},
+    "scopes with commas": {"SCOPES": "openid,groups"},
+    "scopes with a quote": {"SCOPES": 'openid "groups'},
+    "scopes with two spaces": {"SCOPES": "openid  groups"},
 }
 
 
@@ -71,7 +77,26 @@ def test_without_an_issuer_the_rest_means_nothing() -> None:
 
 
 def test_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parsers, "find_spec", lambda package: None)
+    monkeypatch.setattr(provider_parsers, "find_spec", lambda package: None)
     with pytest.raises(StartupError) as refused:
         provided()
     assert refused.value.code == "KEYHOOK_OIDC_ISSUER needs cryptography: `pip install -r requirements-oidc.txt`"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://keys.example.com", "keys.example.com", "https://", "https://keys.example.com/?x", "https://a b"),
+        *("https://keys.example.com/#x", "https://user:hunter2@keys.example.com", "https://keys.example.com//x"),
+        *("https://keys.example.com;x", "https://keys.example.com/x;y", "javascript:alert(1)", "https://a:0"),
+    ],
+)
+def test_a_public_url_is_one_that_a_browser_shows(url: str) -> None:
+    with pytest.raises(StartupError, match="^KEYHOOK_PUBLIC_URL must be https") as refused:
+        load({"KEYHOOK_PUBLIC_URL": url})
+    assert "hunter2" not in str(refused.value.code)
+
+
+@pytest.mark.parametrize("url", ["https://keys.example.com", "http://localhost:5000", "https://a.example/keys/hook"])
+def test_a_slash_at_its_end_makes_no_difference(url: str) -> None:
+    assert {load({"KEYHOOK_PUBLIC_URL": given}).public_url for given in (url, f"{url}/")} == {url}

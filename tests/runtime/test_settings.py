@@ -33,6 +33,10 @@ GOOD = {
     "KEYHOOK_OIDC_WRITE_GROUPS": "staff, Domain Users",
     "KEYHOOK_OIDC_READ_GROUPS": "*",
     "KEYHOOK_OIDC_TENANT_CLAIM": "tenant",
+    "KEYHOOK_OIDC_CLIENT_ID": "keyhook",
+    "KEYHOOK_OIDC_CLIENT_SECRET": "what-the-provider-has-chosen",
+    "KEYHOOK_OIDC_SCOPES": "openid groups",
+    "KEYHOOK_PUBLIC_URL": "https://keys.example.com/hook",
 }
 UNTOUCHED_BY_A_SHELL = [
     '"{}"',

@@ -365,7 +365,7 @@ def test_what_the_terminal_says_makes_the_first_key_when_it_is_pasted(
 
 @pytest.mark.parametrize("file", ["docs/operation.md", "Makefile"])
 def test_the_recommended_server_is_the_one_that_is_tested(file: str) -> None:
-    [written] = re.findall(r"^\s*@?\S*/flask (serve .*)", (ROOT / file).read_text(), re.MULTILINE)
+    [written] = re.findall(r"^\s*[@$]? ?\S*/flask (serve .*)", (ROOT / file).read_text(), re.MULTILINE)
     assert SERVE[1:] == ["-m", "flask", "--app", "app", "serve", "--port={port}"]
     assert {word for word in written.split()[1:] if word.startswith("-")} <= {"--host", "--port"}
 
