@@ -1,110 +1,26 @@
 """Many connections at once: bad credentials, a mixed load, and silent clients."""
 
-import http.client
-import itertools
-import multiprocessing
 import random
-import re
 import resource
-import selectors
 import socket
 import statistics
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
 
 from formats import api_key
+from tests.faults.load import SLACK, check, check_times, http_request, send_all, until
 from tests.machine import missing
 from tests.servers import SERVE, Server
 
 pytestmark = [pytest.mark.faults, pytest.mark.alone, pytest.mark.usefixtures("afresh")]
-
-SLACK = 0.010  # seconds that two noisy medians may differ by, whatever their ratio
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[ProcessPoolExecutor]:
-    """A separate process for the load, so that its cost does not disturb the measurement."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        pool.submit(send_all, 0, []).result()  # it imports all that it needs now
-        yield pool
-
-
-def send_all(port: int, shares: Sequence[Sequence[bytes]], seconds: float | None = None) -> Counter[int]:
-    """The count of each status, with one connection a share; with `seconds`, each share repeats until then.
-
-    One thread does as little as it can: the load must keep the server busy, not the client.
-    """
-    end = time.monotonic() + seconds if seconds else None
-    found: Counter[int] = Counter()
-    with selectors.DefaultSelector() as selector:
-        for share in shares:
-            connection = socket.create_connection(("127.0.0.1", port), timeout=60)
-            todo = iter(share) if end is None else itertools.cycle(share)
-            connection.sendall(next(todo))
-            selector.register(connection, selectors.EVENT_READ, (todo, bytearray()))
-        while selector.get_map():
-            ready = selector.select(60)
-            assert ready, "the server answers nothing"
-            for key, _ in ready:
-                connection, (todo, answer) = key.fileobj, key.data  # type: ignore[assignment]
-                answer += connection.recv(65536)
-                if status := _status(answer):
-                    found[status] += 1
-                    answer.clear()
-                    request = next(todo, None) if end is None or time.monotonic() < end else None
-                    if request is None:
-                        selector.unregister(connection)
-                        connection.close()
-                    else:
-                        connection.sendall(request.replace(b"NAME", uuid.uuid4().hex.encode()))
-    return found
-
-
-def _status(answer: bytes) -> int | None:
-    """The status of an answer that has arrived to its last byte."""
-    head, separator, body = answer.partition(b"\r\n\r\n")
-    length = re.search(rb"\r\nContent-Length: (\d+)", head, re.IGNORECASE)
-    assert answer, "the server closed the connection"
-    return int(head[9:12]) if separator and length and len(body) == int(length[1]) else None
-
-
-def http_request(method: str, path: str, secret: str, body: str = "") -> bytes:
-    """The bytes of a request. `NAME` in them becomes a new name each time."""
-    content = f"Content-Type: application/json\r\nContent-Length: {len(body) + 28}\r\n" if body else ""
-    return (
-        f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\n{content}\r\n{body}".encode()
-    )
-
-
-def check(secret: str) -> bytes:
-    return http_request("GET", "/v0/auth", secret)
-
-
-def check_times(server: Server, secret: str, go_on: Callable[[], bool]) -> list[float]:
-    """The seconds of each good check; one starts every 10 ms, or when the last one is answered."""
-    times = []
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
-        while go_on():
-            started = time.perf_counter()
-            connection.request("GET", "/v0/auth", headers={"X-API-Key": secret})
-            response = connection.getresponse()
-            response.read()
-            times.append(time.perf_counter() - started)
-            assert response.status == 200
-            time.sleep(max(0.0, 0.01 - times[-1]))
-    return times
-
-
-def until(load: "Future[Counter[int]]") -> Callable[[], bool]:
-    return lambda: not load.done()
 
 
 def bad_credentials(key_id: str, token_secret: bytes) -> list[str]:
@@ -149,7 +65,7 @@ def test_bad_credentials(serve: Callable[..., Server], elsewhere: ProcessPoolExe
         for status, flood in floods.items():
             quarter = [check(secret) for secret in flood[turn::4]]
             load = elsewhere.submit(send_all, server.port, [quarter[number::32] for number in range(32)])
-            times[status] += check_times(server, good[0], until(load))
+            times[status] += check_times(server, good[:1], until(load))
             sent += load.result()
     beside_good, beside_bad = statistics.median(times[200]), statistics.median(times[401])
     print(f"{sent}; a good check beside them {beside_good:.4f} s, {beside_bad:.4f} s")
@@ -190,7 +106,7 @@ def test_silent_connections_stop_nobody(serve: Callable[..., Server]) -> None:
             for _ in range(1200):
                 silence.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
             end = time.monotonic() + 1
-            times = check_times(server, key, lambda: time.monotonic() < end)
+            times = check_times(server, [key], lambda: time.monotonic() < end)
             print(f"good check, median: {statistics.median(times) * 1000:.1f} ms beside 1,200 silent connections")
             assert statistics.median(times) < 0.25
         assert server.process.poll() is None
