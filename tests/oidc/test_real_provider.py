@@ -1,62 +1,27 @@
 """A real provider, certified by the OpenID Foundation: each of its flows, and what becomes of its keys."""
 
-import json
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from tests.machine import missing
+from tests.oidc.certified import GROUPS, REDIRECT, SECRET, install, robot, running
 from tests.oidc.conftest import Clock, provider_of, settled
-from tests.oidc.person import Browser, Tokens, code_flow, device_flow, grant, metadata
-from tests.servers import free_port
+from tests.oidc.person import Browser, Tokens, code_flow, device_flow, metadata
 
 pytestmark = pytest.mark.ecosystem
-
-HERE = Path(__file__).parent / "npm"
-GROUPS = {"ADMIN_GROUPS": "keyhook-admins", "WRITE_GROUPS": "keyhook-writers", "READ_GROUPS": "keyhook-readers"}
-REDIRECT = "http://127.0.0.1:5000/console/callback"
-SECRET = "{}-client-secret-of-the-tests"
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The provider with its packages, in a directory of its own."""
-    if not shutil.which("npm"):
-        missing("npm", "apt install npm")
-    place = tmp_path_factory.mktemp("provider")
-    for name in ("package.json", "package-lock.json", "idp.mjs"):
-        shutil.copy(HERE / name, place)
-    install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(install, cwd=place, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return place
-
-
-@contextmanager
-def started(place: Path, alg: str) -> Iterator[str]:
-    """The issuer, while it runs."""
-    command = ["node", "idp.mjs", str(free_port())]
-    environ = {**os.environ, "IDP_ALG": alg, "IDP_REDIRECT": REDIRECT}
-    with (place / "log").open("w") as log:
-        running = subprocess.Popen(command, cwd=place, env=environ, stdout=subprocess.PIPE, stderr=log, text=True)
-    with running:
-        try:
-            assert running.stdout is not None
-            yield json.loads(running.stdout.readline())["issuer"]
-        finally:
-            running.kill()
+    return install(tmp_path_factory.mktemp("provider"))
 
 
 @pytest.fixture(scope="module", params=["RS256", "ES256", "EdDSA"])
 def issuer(installed: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    with started(installed, request.param) as url:
+    with running(installed, IDP_ALG=request.param) as (url, _):
         yield url
 
 
@@ -72,17 +37,8 @@ def asked(service: Flask, token: str) -> Any:
     return service.test_client().get("/v0/auth", headers={"Authorization": f"Bearer {token}"})
 
 
-def robot(issuer: str) -> Tokens:
-    more = {"grant_type": "client_credentials", "scope": "keyhook"}
-    return grant(metadata(issuer), "robot", SECRET.format("robot"), **more)
-
-
 FLOWS: dict[str, tuple[Callable[[dict[str, str]], Tokens], str, str]] = {
-    "client credentials": (
-        lambda meta: grant(meta, "robot", SECRET.format("robot"), grant_type="client_credentials", scope="keyhook"),
-        "robot",
-        "write",
-    ),
+    "client credentials": (lambda meta: robot(meta["issuer"]), "robot", "write"),
     "code": (
         lambda meta: code_flow(meta, "keyhook", SECRET.format("keyhook"), REDIRECT, "alice"),
         "alice",

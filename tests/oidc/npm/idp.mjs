@@ -1,5 +1,6 @@
 // A real OpenID provider (npm oidc-provider, OpenID certified) for the tests. Prints one JSON line when it listens.
 //   node idp.mjs [port]      IDP_ALG=RS256|ES256|EdDSA  IDP_AUDIENCE=keyhook  IDP_TTL=300  IDP_REDIRECT=http://127.0.0.1:5000/...
+// IDP_KEY, a private JWK, is the first key: one that is still there after a restart.
 // Sign-in is the provider's own form: any name works, the password is not looked at. What a person is, is in PEOPLE.
 // POST /_test/rotate (?drop=1: the old key is gone from the JWKS too), POST /_test/jwks?status=503, GET /_test/seen
 import { createServer } from "node:http";
@@ -62,7 +63,7 @@ function provider(keys) {
   });
 }
 
-let keys = [newKey()];
+let keys = [process.env.IDP_KEY ? JSON.parse(process.env.IDP_KEY) : newKey()];
 let serve = provider(keys).callback();
 let jwksStatus = 200;
 const seen = {};
