@@ -11,11 +11,9 @@ import jwt
 from errors import AuthenticationFailed
 from formats.strict_json import MalformedJSON
 from oidc import claims as meaning
-from oidc.bearer import Parts, require_plain, take_apart, verify
+from oidc.bearer import Parts, require_plain, require_signature, take_apart, verify
 from oidc.claims import Rules
 from oidc.keyset import ALL_ALGORITHMS, Keys
-
-UNSIGNED = {f"verify_{what}": False for what in ("aud", "exp", "iat", "iss", "jti", "nbf", "sub")}
 
 
 class Finding(NamedTuple):
@@ -49,7 +47,7 @@ def _checks(parts: Parts, issuer: str, keys: Keys, rules: Rules) -> dict[str, Ca
         f"has one of the algorithms {', '.join(ALL_ALGORITHMS)}": lambda: require_plain(parts.header),
         "names this issuer": lambda: _require(claims.get("iss") == issuer, "iss is another, if only by a slash"),
         "is an access token": lambda: meaning.require_kind(parts.header, claims, rules),
-        "is signed by a key of the provider": lambda: _require_signature(parts, keys),
+        "is signed by a key of the provider": lambda: require_signature(parts, _key(parts, keys)),
         "is for an audience of KEYHOOK_OIDC_AUDIENCE": lambda: _require_audience(claims, rules),
         "passes everything that is registered": lambda: verify(parts, _key(parts, keys), issuer, rules.audience),
         "has not ended": lambda: meaning.span_of(claims),
@@ -80,10 +78,6 @@ def _key(parts: Parts, keys: Keys) -> jwt.PyJWK:
     if key is None:
         raise AuthenticationFailed("the provider shows no key with its kid")
     return key
-
-
-def _require_signature(parts: Parts, keys: Keys) -> None:
-    jwt.decode_complete(parts.text, _key(parts, keys), ALL_ALGORITHMS, options=UNSIGNED)  # type: ignore[arg-type]
 
 
 def _require_audience(claims: dict[str, Any], rules: Rules) -> None:

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jwt
+
 from errors import AuthenticationFailed
-from identity.tokens import expired_token, numeric_date, text_claim
+from identity.tokens import LEEWAY, expired_token, numeric_date, text_claim
 
 EVERYBODY = "*"
 LONGEST = timedelta(hours=24)  # after `iat`: the life of a token that nobody can revoke
 TYPES = ("jwt", "at+jwt", "application/at+jwt")  # of an access token (RFC 9068), in the header
 SPLIT = ("scope", "scp")  # the claims whose text is a list with spaces (RFC 8693 section 4.2)
 OF_CLIENTS = ("azp", "client_id", "scope", "scp")  # which access tokens have
+REQUIRED = ("exp", "iat", "iss", "aud", "sub")
 DEFAULT_TENANT = "default"
 LONGEST_NAME = 200  # characters
 
@@ -106,11 +109,25 @@ def is_id_token(claims: dict[str, Any]) -> bool:
     return "nonce" in claims and not any(name in claims for name in OF_CLIENTS)
 
 
+def require_registered(claims: dict[str, Any], issuer: str, audience: tuple[str, ...]) -> None:
+    """The claims that RFC 7519 registers, but `exp`. Raises jwt.InvalidTokenError, or AuthenticationFailed."""
+    if missing := next((name for name in REQUIRED if claims.get(name) is None), None):
+        raise jwt.MissingRequiredClaimError(missing)
+    if claims["iss"] != issuer:
+        raise jwt.InvalidIssuerError
+    named = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+    if not all(isinstance(each, str) for each in named) or not any(each in audience for each in named):
+        raise jwt.InvalidAudienceError
+    if not all(isinstance(claims.get(name, ""), str) for name in ("sub", "jti")):
+        raise AuthenticationFailed("bad token: its sub or jti is no text")
+    latest = datetime.now(UTC) + timedelta(seconds=LEEWAY)
+    if any(numeric_date(claims, name) > latest for name in ("iat", "nbf") if name in claims):
+        raise jwt.ImmatureSignatureError
+
+
 def span_of(claims: dict[str, Any]) -> tuple[datetime, datetime]:
     """When it was issued and when it ends here. Raises AuthenticationFailed, also if it has ended."""
     issued, expires = numeric_date(claims, "iat"), numeric_date(claims, "exp")
-    if "nbf" in claims:
-        numeric_date(claims, "nbf")
     if expires <= issued:
         raise AuthenticationFailed("bad token: it ends before it begins")
     ends = min(expires, issued + LONGEST)
