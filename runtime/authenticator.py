@@ -75,9 +75,7 @@ class Authenticator:
         place = digest, self._bearers.provider.edition() if self._bearers else 0
         principal = self._tokens.get(place)
         if principal is None:
-            if refusal := verification.surrounded(token):
-                raise refusal
-            principal = self._read(token)
+            principal = self._read_first(token)
             if place[1] >= 0:
                 self._tokens.put(place, principal)
         elif is_expired(principal):
@@ -85,6 +83,13 @@ class Authenticator:
         elif self._bearers:
             self._bearers.provider.freshen()
         return principal
+
+    def _read_first(self, token: str) -> Principal:
+        """Only what is refused is looked through for a key: that takes a tenth of the time of a good token."""
+        try:
+            return self._read(token)
+        except AuthenticationFailed as refusal:
+            raise verification.surrounded(token) or refusal from None
 
     def _read(self, token: str) -> Principal:
         if self._bearers is None or (is_ours(token) and not self._bearers.is_meant(token)):
