@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--servers", action="store_true", help="the servers that could run the service, side by side")
     parser.add_argument("--postgresql", action="store_true", help="the service on a PostgreSQL of its own")
     parser.add_argument("--pages", action="store_true", help="the console, and the checks beside it")
+    parser.add_argument("--oidc", action="store_true", help="the tokens of an OpenID provider, and its absence")
     parser.add_argument("--long", action="store_true", help="ten minutes of everything at once: memory, files, the log")
     options = parser.parse_args()
     if options.profile:
@@ -67,6 +68,11 @@ def main() -> None:
         print(f"{machine}, SQLite {sqlite3.sqlite_version}, {how}")
         if options.servers:
             by_server(Path(directory), rounds, cores)
+            return
+        if options.oidc:
+            from bench import oidc  # which needs the packages of requirements-oidc.txt
+
+            oidc.measure(Path(directory), rounds, 10 if options.quick else 100, cores)
             return
         if options.long:
             long_run.mixed_load(Path(directory), 20 if options.quick else 600)

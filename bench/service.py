@@ -60,8 +60,8 @@ def quiet_app(**settings: object) -> Iterator[Flask]:
         app.extensions["keyhook"].close()
 
 
-def token(app: Flask) -> str:
-    return make_token(app.extensions["keyhook"].settings.secret_key, "alice", "admin", "default", timedelta(days=1))
+def token(app: Flask, owner: str = "alice") -> str:
+    return make_token(app.extensions["keyhook"].settings.secret_key, owner, "admin", "default", timedelta(days=1))
 
 
 class Population:
