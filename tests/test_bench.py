@@ -1,4 +1,4 @@
-"""The benchmark on PostgreSQL runs to its end. Its figures are for people to read, so none is looked at."""
+"""The benchmarks on PostgreSQL and of a provider run to their end. Their figures are for people: none is looked at."""
 
 import os
 import re
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import postgresql
+from bench import oidc, postgresql
 from bench.cluster import Cluster, cluster
 from bench.service import REAL_KEYS, quiet_app
 from bench.sizes import by_size
 from bench.tables import at_least, at_most, compared
+from tests.oidc.issuer import public_jwk, running
 from tests.postgresql import programs
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -51,3 +52,12 @@ def test_databases_of_two_sizes(server: Cluster, capsys: pytest.CaptureFixture[s
         assert server.sql("SELECT count(*) FROM api_keys", database="sizes") == str(2 * REAL_KEYS)
         by_size({REAL_KEYS: (app, keys), 2 * REAL_KEYS: (app, keys)}, 1)
     assert len(re.findall(r"^\| (?:check, (?:warm|cold)|creation) \| [\d,]+ \|", capsys.readouterr().out, re.M)) == 3
+
+
+def test_the_tables_of_a_provider(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with running() as issuer:
+        issuer.keys = [public_jwk(algorithm) for algorithm in oidc.BARS]
+        oidc.in_process(tmp_path, issuer, 1, 1)
+        oidc.outage(tmp_path, issuer)
+    rows = [line for line in capsys.readouterr().out.splitlines() if re.search(r"\| [\d,.]+ \|", line)]
+    assert len(rows) == 8 + 2
