@@ -109,7 +109,8 @@ def later(provider: Provider, seconds: float) -> None:
 
 
 def provider_of(app: Flask) -> Provider:
-    return app.extensions["keyhook"].bearers.provider
+    provider: Provider = app.extensions["keyhook"].bearers.provider
+    return provider
 
 
 def unreachable(directory: Path, rounds: int, core: int) -> None:
