@@ -92,7 +92,7 @@ def test_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_a_public_url_is_one_that_a_browser_shows(url: str) -> None:
-    with pytest.raises(StartupError, match="^KEYHOOK_PUBLIC_URL must be https") as refused:
+    with pytest.raises(StartupError, match=r"^KEYHOOK_PUBLIC_URL must be https") as refused:
         load({"KEYHOOK_PUBLIC_URL": url})
     assert "hunter2" not in str(refused.value.code)
 
