@@ -9,12 +9,14 @@ from flask.cli import AppGroup
 
 from cli.table import visible
 from runtime.authenticator import MAX_CREDENTIAL
-from runtime.identity_provider import bearers_of
+from runtime.identity_provider import bearers_of, sign_in_of
+from runtime.settings import Settings
 from runtime.state import SETTINGS
 
 if TYPE_CHECKING:
     from oidc.bearer import Bearers
     from oidc.keyset import Keys
+    from oidc.published import Metadata
 
 group = AppGroup("oidc", help="Look at the OpenID provider whose tokens are good here.")
 
@@ -25,24 +27,39 @@ def check() -> None:
 
     Nothing but the names of its claims is shown. The exit status is 1 if the token would be refused.
     """
-    bearers = bearers_of(current_app.extensions[SETTINGS])
+    settings = current_app.extensions[SETTINGS]
+    bearers = bearers_of(settings)
     if bearers is None:
         raise click.ClickException("KEYHOOK_OIDC_ISSUER is not set")
-    keys = _keys_of(bearers.provider.issuer)
+    metadata, keys = _published(bearers.provider.issuer)
+    _say_what_to_register(settings, bearers, metadata)
     if token := _token():
         _report(token, bearers, keys)
 
 
-def _keys_of(issuer: str) -> "Keys":
+def _say_what_to_register(settings: Settings, bearers: "Bearers", metadata: "Metadata") -> None:
+    """The addresses that the provider has to know before it signs anybody in."""
+    flow = sign_in_of(settings, bearers)
+    if flow is None:
+        return
+    if not (metadata.authorization and metadata.token):
+        raise click.ClickException("the metadata names no authorization_endpoint and token_endpoint of use")
+    click.echo(f"sign-in: it has to know the redirect URI {flow.client.redirect_uri}")
+    way_out = flow.client.after_sign_out if metadata.end_session else "nothing: it has no end_session_endpoint"
+    click.echo(f"sign-out: it has to know {way_out}")
+
+
+def _published(issuer: str) -> "tuple[Metadata, Keys]":
     from oidc.fetching import FetchFailed  # without an issuer, nothing of it is needed
     from oidc.published import read_published
 
     try:
-        keys = read_published(issuer).keys
+        published = read_published(issuer)
     except FetchFailed as failure:
         raise click.ClickException(f"{issuer}: {visible(str(failure))}") from None
-    click.echo(f"{issuer}: {len(keys.texts)} {'keys' if len(keys.texts) > 1 else 'key'} of use")
-    return keys
+    number = len(published.keys.texts)
+    click.echo(f"{issuer}: {number} {'keys' if number > 1 else 'key'} of use")
+    return published
 
 
 def _report(token: str, bearers: "Bearers", keys: "Keys") -> None:

@@ -8,26 +8,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from tests.installed_once import installed_once
 from tests.machine import missing
 from tests.oidc.person import Browser, Tokens, grant, metadata
 from tests.servers import free_port
 
 HERE = Path(__file__).parent / "npm"
+FILES = ("package.json", "package-lock.json", "idp.mjs")
 GROUPS = {"ADMIN_GROUPS": "keyhook-admins", "WRITE_GROUPS": "keyhook-writers", "READ_GROUPS": "keyhook-readers"}
 REDIRECT = "http://127.0.0.1:5000/console/callback"
 SECRET = "{}-client-secret-of-the-tests"
 
 
-def install(place: Path) -> Path:
-    """The provider with its packages, in a directory of its own."""
+def packages(config: pytest.Config) -> Path:
+    """The directory of the provider with its packages."""
     if not shutil.which("npm"):
         missing("npm", "apt install npm")
-    for name in ("package.json", "package-lock.json", "idp.mjs"):
+    return installed_once(config, "provider", [HERE / name for name in FILES], _install)
+
+
+def _install(place: Path) -> None:
+    for name in FILES:
         shutil.copy(HERE / name, place)
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return place
 
 
 @contextmanager

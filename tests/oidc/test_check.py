@@ -1,5 +1,6 @@
 """`flask oidc check`: which checks a token passes, and nothing of what is in it."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -78,6 +79,18 @@ def test_without_a_token_the_provider_alone_is_asked(issuer: Issuer, check: Chec
     issuer.keys.append(public_jwk("EdDSA"))
     done = check("")
     assert (done.exit_code, done.output) == (0, f"{issuer.name}: 2 keys of use\n")
+
+
+def test_it_says_what_the_provider_has_to_know(issuer: Issuer, opened: Callable[..., Flask]) -> None:
+    run = opened("https://keys.example.com").test_cli_runner().invoke
+    assert run(args=["oidc", "check"], input="").output.splitlines()[1:] == [
+        "sign-in: it has to know the redirect URI https://keys.example.com/console/callback",
+        "sign-out: it has to know https://keys.example.com/",
+    ]
+    told = {name: value for name, value in issuer.metadata.items() if name != "token_endpoint"}
+    issuer.answers[METADATA] = lambda request: send(request, json.dumps(told).encode())
+    refused = run(args=["oidc", "check"], input="")
+    assert (refused.exit_code, "names no authorization_endpoint" in refused.output) == (1, True)
 
 
 def test_a_provider_that_does_not_answer_is_one_line(issuer: Issuer, check: Check) -> None:

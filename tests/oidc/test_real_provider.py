@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.oidc.certified import GROUPS, REDIRECT, SECRET, install, robot, running
+from tests.oidc.certified import GROUPS, REDIRECT, SECRET, packages, robot, running
 from tests.oidc.conftest import Clock, provider_of, settled
 from tests.oidc.person import Browser, Tokens, code_flow, device_flow, metadata
 
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.ecosystem
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(tmp_path_factory.mktemp("provider"))
+def installed(pytestconfig: pytest.Config) -> Path:
+    return packages(pytestconfig)
 
 
 @pytest.fixture(scope="module", params=["RS256", "ES256", "EdDSA"])

@@ -8,16 +8,14 @@ import pytest
 from flask import Flask
 
 from tests.oidc.conftest import Clock, provider_of
-from tests.oidc.openbao import OpenBao, install, running
+from tests.oidc.openbao import OpenBao, program, running
 
 pytestmark = pytest.mark.ecosystem
 
 
 @pytest.fixture(scope="module", params=["RS256", "ES256", "EdDSA"])
 def bao(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
-    cache = request.config.cache
-    assert cache is not None
-    with running(install(cache.mkdir("openbao")), tmp_path_factory.mktemp("bao"), request.param) as started:
+    with running(program(request.config), tmp_path_factory.mktemp("bao"), request.param) as started:
         yield started
 
 
