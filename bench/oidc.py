@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 from typing import Any
 
 from flask import Flask
@@ -19,12 +20,14 @@ from bench.tables import Series, at_most, compared, header, in_turn, row
 from oidc.provider import FRESH, Provider
 from runtime.authenticator import TOKENS
 from tests.oidc import issuer as stand_in
+from tests.oidc.door import CLIENT, SECRET, Door
 from tests.oidc.issuer import METADATA, Issuer, public_jwk, send
 
 WITH, OWN, OWN_FIRST = "the same, with a provider", "a token of ours, remembered", "the same, seen first"
 REMEMBERED, FIRST = "a token of the provider, remembered", "a token of the provider, seen first: {}"
 ALONE, UNREACHABLE = "without a provider", "with a provider that does not answer"
 BARS = {"RS256": 3.0, "ES256": 3.5, "EdDSA": 4.0}  # times a warm key
+SITE = "https://keys.example.com"
 MANY = TOKENS + 76  # more than are remembered: whoever sends them in turn is never known
 WITHOUT = "import sys; sys.modules['cryptography'] = None; from flask.cli import main; main()"
 BARE_SERVE = [sys.executable, "-c", WITHOUT, *SERVE[3:]]  # as where the provider's packages are not installed
@@ -37,6 +40,7 @@ def measure(directory: Path, rounds: int, size: int, cores: list[int]) -> None:
         os.sched_setaffinity(0, {cores[0]})
         in_process(directory, issuer, 2 * rounds, size)
         outage(directory, issuer)
+        entering(directory, issuer, size)
     unreachable(directory, rounds, cores[0])
 
 
@@ -101,6 +105,37 @@ def outage(directory: Path, issuer: Issuer) -> None:
     header("50 tokens of the provider, seen first while it is down", "", "target")
     row("the slowest answer, ms", f"{max(times):.2f}", at_most(max(times), 5))
     row("fetches", fetches, at_most(fetches, 1))
+
+
+def entering(directory: Path, issuer: Issuer, size: int) -> None:
+    """Both of our requests of a sign-in; what the provider takes for the tokens is left out."""
+    given = {"KEYHOOK_OIDC_CLIENT_ID": CLIENT, "KEYHOOK_OIDC_CLIENT_SECRET": SECRET, "KEYHOOK_PUBLIC_URL": SITE}
+    with quiet_app(KEYHOOK_DATA_DIR=directory / "entering", **settings(issuer.name), **given) as app:
+        issuer.answers.clear()
+        door, flow, times = Door(issuer), app.extensions["keyhook"].sign_in, []
+        asked = flow.client.redeem = Stopwatch(flow.client.redeem)
+        ours = Stopwatch(app.test_client().get)
+        for _ in range(size + 1):  # the first reads the provider's keys
+            began = ours.seconds - asked.seconds
+            address = ours("/console/login", base_url=SITE).location
+            assert ours("/console/callback", base_url=SITE, query_string=door.agree(address)).status_code == 303
+            times.append(1000 * (ours.seconds - asked.seconds - began))
+    header("A sign-in to the console, without the provider's share", "ms", "target")
+    row("both requests", f"{median(times[1:]):.1f}", at_most(median(times[1:]), 5))
+
+
+class Stopwatch:
+    """A function, and how long its calls have taken in all."""
+
+    def __init__(self, function: Any) -> None:
+        self._function, self.seconds = function, 0.0
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        began = perf_counter()
+        try:
+            return self._function(*args, **named)
+        finally:
+            self.seconds += perf_counter() - began
 
 
 def later(provider: Provider, seconds: float) -> None:

@@ -59,5 +59,6 @@ def test_the_tables_of_a_provider(tmp_path: Path, capsys: pytest.CaptureFixture[
         issuer.keys = [public_jwk(algorithm) for algorithm in oidc.BARS]
         oidc.in_process(tmp_path, issuer, 1, 1)
         oidc.outage(tmp_path, issuer)
+        oidc.entering(tmp_path, issuer, 1)
     rows = [line for line in capsys.readouterr().out.splitlines() if re.search(r"\| [\d,.]+ \|", line)]
-    assert len(rows) == 8 + 2
+    assert len(rows) == 8 + 2 + 1

@@ -49,6 +49,14 @@ def caddy(place: Path, port: int, server: Server) -> list[str]:
     return ["env", f"XDG_DATA_HOME={place}", tool("caddy"), "run", "--config", str(place / "Caddyfile")]
 
 
+def certified(place: Path) -> Path:
+    """The directory, with a certificate of the site."""
+    certificate = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={SITE}"]
+    files = ["-keyout", str(place / "site.key"), "-out", str(place / "site.pem")]
+    subprocess.run([tool("openssl"), "req", *certificate, *files], check=True, capture_output=True)
+    return place
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with chromium(f"--host-resolver-rules=MAP {SITE} 127.0.0.1") as browser:
@@ -60,11 +68,8 @@ def browser() -> Iterator[Any]:
 def test_s6_over_tls_the_cookie_is_secure_and_everything_works(
     browser: Any, serve: Callable[..., Server], tmp_path: Path, proxy: Any, proxies: int
 ) -> None:
-    certificate = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={SITE}"]
-    files = ["-keyout", str(tmp_path / "site.key"), "-out", str(tmp_path / "site.pem")]
-    subprocess.run([tool("openssl"), "req", *certificate, *files], check=True, capture_output=True)
     server, port = serve(SERVE, KEYHOOK_TRUSTED_PROXIES=proxies), free_port()
-    with proxy_process(proxy(tmp_path, port, server), tmp_path, tmp_path / "proxy.log"):
+    with proxy_process(proxy(certified(tmp_path), port, server), tmp_path, tmp_path / "proxy.log"):
         page = browser.new_context(ignore_https_errors=True).new_page()
         come_up(page, f"https://{SITE}:{port}/console/audit")
         page.get_by_label("Token").fill(server.token())

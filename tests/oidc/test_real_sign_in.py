@@ -11,11 +11,13 @@ from flask import Flask
 from playwright.sync_api import expect
 
 from tests.browser import chromium
+from tests.console.test_tls import SITE, caddy, certified, come_up
 from tests.oidc import openbao
 from tests.oidc.certified import GROUPS, SECRET, packages, running
 from tests.oidc.openbao import REDIRECT
 from tests.oidc.person import Browser
 from tests.oidc.test_sign_in import Browser as Visitor
+from tests.proxies.installed import proxy_process
 from tests.rows import sql
 from tests.servers import SERVE, Server, free_port, start_server
 
@@ -28,10 +30,10 @@ def installed(pytestconfig: pytest.Config) -> Path:
 
 
 @contextmanager
-def entrance(installed: Path, place: Path, algorithm: str) -> Iterator[tuple[Server, str]]:
+def entrance(installed: Path, place: Path, algorithm: str, public_url: str = "") -> Iterator[tuple[Server, str]]:
     """The service and the issuer at whose page people enter it."""
     port = free_port()
-    url = f"http://127.0.0.1:{port}"
+    url = public_url or f"http://127.0.0.1:{port}"
     with running(installed, IDP_ALG=algorithm, IDP_REDIRECT=f"{url}/console/callback") as (issuer, _):
         given = {"ISSUER": issuer, "CLIENT_ID": "keyhook", "CLIENT_SECRET": SECRET.format("keyhook"), **GROUPS}
         settings = {f"KEYHOOK_OIDC_{name}": value for name, value in given.items()}
@@ -125,3 +127,26 @@ def test_the_page_of_openbao(
         page = visitor.back(answer)
         assert (page.status, page.location) == (303, "/console/audit")
         assert sql(app, "SELECT owner, role FROM sessions") == [(bao.alice, "admin")]
+
+
+def test_over_tls_behind_a_proxy(installed: Path, tmp_path: Path) -> None:
+    """The browser finds another site than the provider's, and keeps cookies for this host alone."""
+    port = free_port()
+    url = f"https://{SITE}:{port}"
+    with (
+        entrance(installed, tmp_path, "RS256", url) as (server, issuer),
+        proxy_process(caddy(certified(tmp_path), port, server), tmp_path, tmp_path / "proxy.log"),
+        chromium(f"--host-resolver-rules=MAP {SITE} 127.0.0.1") as browser,
+    ):
+        page = browser.new_context(ignore_https_errors=True).new_page()
+        come_up(page, f"{url}/console/audit")
+        sign_in(page, issuer)
+        expect(page.get_by_role("heading", level=1)).to_have_text("Audit")
+        ours = {each["name"]: each for each in page.context.cookies(url) if each["httpOnly"]}
+        assert ours.keys() == {"__Host-keyhook", "__Host-keyhook_away"}
+        assert all(each["secure"] and each["sameSite"] == "Lax" for each in ours.values())
+        page.get_by_role("button", name="alice").click()
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_role("button", name="Yes, sign me out").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sign in to Keyhook")
+        assert page.url.startswith(url)

@@ -22,7 +22,7 @@ from tests.oidc.issuer import METADATA, TOKEN, USERINFO, Issuer, private_key, se
 from tests.rows import sql
 
 Opened = Callable[..., Flask]
-FAILED = "You are not signed in"
+FAILED = "The sign-in failed"
 SESSIONS = "SELECT owner, role, tenant, issuer FROM sessions"
 
 
