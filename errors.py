@@ -392,6 +392,22 @@ class DeclaredKey(KeyhookError):
         return cls("laptop")
 
 
+class ForTheLog(KeyhookError):
+    """Base of the refusals whose reason, `why`, goes to the log and to nobody else."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self._why = why
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls("")
+
+    @property
+    def reason(self) -> str:
+        return self._why
+
+
 class OfForms(KeyhookError):
     """Base of the refusals that only the forms of the console meet."""
 
@@ -403,43 +419,22 @@ class ForeignPage(OfForms):
     message = "The request did not come from a page of this service"
 
 
-class SessionEnded(OfForms):
+class SessionEnded(ForTheLog, OfForms):
     """A form of somebody who is not signed in, or not any more."""
 
     status = 401
     message = "The session has ended"
 
     def __init__(self, why: str) -> None:
-        super().__init__()
-        self._why = why
+        super().__init__(why)
         self.headers["WWW-Authenticate"] = AuthenticationFailed.CHALLENGE
 
-    @classmethod
-    def example(cls) -> Self:
-        return cls("")
 
-    @property
-    def reason(self) -> str:
-        return self._why
-
-
-class SignInFailed(OfForms):
-    """A browser that came back from the identity provider without what lets it in. `why` goes to the log alone."""
+class SignInFailed(ForTheLog, OfForms):
+    """A browser that came back from the identity provider without what lets it in."""
 
     status = 400
     message = "The sign-in failed"
-
-    def __init__(self, why: str) -> None:
-        super().__init__()
-        self._why = why
-
-    @classmethod
-    def example(cls) -> Self:
-        return cls("")
-
-    @property
-    def reason(self) -> str:
-        return self._why
 
 
 class KeyChanged(OfForms):
@@ -460,25 +455,16 @@ class UnsupportedMediaType(KeyhookError):
     message = "The body must be there, of the media type that this route takes, in UTF-8, without a Content-Encoding"
 
 
-class Unavailable(KeyhookError):
-    """Base of the refusals while something that the service needs does not answer. `why` goes to the log alone."""
+class Unavailable(ForTheLog):
+    """Base of the refusals while something that the service needs does not answer."""
 
     status = 503
     message = "Something that the service needs does not answer at the moment"
     RETRY_AFTER: ClassVar[int] = 5  # seconds
 
     def __init__(self, why: str) -> None:
-        super().__init__()
-        self._why = why
+        super().__init__(why)
         self.headers["Retry-After"] = str(self.RETRY_AFTER)
-
-    @classmethod
-    def example(cls) -> Self:
-        return cls("")
-
-    @property
-    def reason(self) -> str:
-        return self._why
 
 
 class DatabaseUnavailable(Unavailable):

@@ -15,7 +15,7 @@ def version() -> str:
     return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
 
 
-def install(extra: str) -> str:
+def how_to_install(extra: str) -> str:
     """What to call in a checkout to get what the service needs besides: `oidc`, `postgresql` or `redis`.
 
     `keyhook[oidc]` would do for a wheel too, but in a wrong environment it would be whatever an index has by that name.

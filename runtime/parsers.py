@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from formats.api_key import PREFIX
 from formats.durations import read_duration
-from observability.build import install
+from observability.build import how_to_install
 from runtime.settings_table import Parser, refuse
 from runtime.signing_secret import secret_of
 
@@ -40,7 +40,7 @@ def server(name: str, value: str) -> "Address":
     """The address of PostgreSQL."""
     require_printable(name, value)
     if find_spec("psycopg") is None:
-        raise refuse(name, f"names PostgreSQL, which needs `{install('postgresql')}`")
+        raise refuse(name, f"names PostgreSQL, which needs `{how_to_install('postgresql')}`")
     from storage.postgresql.address import read_address  # without the driver there is none
 
     try:
@@ -111,7 +111,7 @@ def shared_limits(name: str, value: str) -> str:
     if not fits:
         raise refuse(name, "must be redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER], or begin with rediss:// for TLS")
     if find_spec("redis") is None:
-        raise refuse(name, f"names Redis, which needs `{install('redis')}`")
+        raise refuse(name, f"names Redis, which needs `{how_to_install('redis')}`")
     return value
 
 

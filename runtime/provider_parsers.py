@@ -4,7 +4,7 @@ import re
 from importlib.util import find_spec
 
 from formats.private_url import is_private
-from observability.build import install
+from observability.build import how_to_install
 from runtime.parsers import require_printable
 from runtime.settings_table import refuse
 
@@ -17,7 +17,7 @@ def issuer(name: str, value: str) -> str:
     if "/.well-known/" in value:
         raise refuse(name, "must be the issuer alone: /.well-known/openid-configuration is appended")
     if find_spec("cryptography") is None:
-        raise refuse(name, f"needs cryptography: `{install('oidc')}`")
+        raise refuse(name, f"needs cryptography: `{how_to_install('oidc')}`")
     return value
 
 
