@@ -20,6 +20,7 @@ LEFT_OUT = shutil.ignore_patterns(".*", "instance", "__pycache__", "node_modules
 GOES_ON = re.compile(r"\bflask serve\b|\bcaddy run\b")  # until somebody ends it
 ASKS = "--pwprompt"
 PATIENCE = 300  # seconds: by then a command waits for an answer that nobody types
+OUTER_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # make adds lines to its output when another make began the tests
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,11 @@ def terminal(place: Path, changes: dict[str, str], **environment: str) -> Iterat
     """In a copy of the checkout at `place`, with the programs of the environment that runs the tests."""
     shutil.copytree(ROOT, place, ignore=LEFT_OUT)
     (place / ".venv").symlink_to(sys.prefix)
+    kept = {name: os.environ[name] for name in os.environ.keys() - OUTER_MAKE}
     shell = subprocess.Popen(
         ["bash"],
         cwd=place,
-        env={**os.environ, **environment},
+        env={**kept, **environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
