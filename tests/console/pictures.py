@@ -1,6 +1,6 @@
 """`make pictures`: every page at 1280 and 390 pixels, light and dark, to be looked at. No test compares them."""
 
-import sys
+import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -68,4 +68,6 @@ def main(place: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "pictures"))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("place", nargs="?", type=Path, default=Path("pictures"), help="the directory they go to")
+    main(parser.parse_args().place)
