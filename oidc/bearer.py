@@ -16,7 +16,7 @@ from identity.principal import Principal
 from identity.tokens import COMPACT, parse_part
 from oidc import claims as meaning
 from oidc.claims import Rules
-from oidc.keyset import ALL_ALGORITHMS, LONGEST_KID
+from oidc.keyset import ALL_ALGORITHMS, LONGEST_KID, Signer
 from oidc.provider import Provider, UnknownSigner
 
 _PATH = re.compile(r"[/\\]|\.\.?[/\\]|[A-Za-z]+:[/\\]")
@@ -125,20 +125,21 @@ def is_key_id(kid: Any) -> bool:
     return isinstance(kid, str) and 0 < len(kid) <= LONGEST_KID and kid.isprintable() and not _PATH.match(kid)
 
 
-def verify(parts: Parts, key: jwt.PyJWK, issuer: str, audience: tuple[str, ...]) -> None:
+def verify(parts: Parts, key: Signer, issuer: str, audience: tuple[str, ...]) -> None:
     """The signature and the registered claims but `exp`. Raises AuthenticationFailed, or jwt.PyJWTError."""
     require_signature(parts, key)
     meaning.require_registered(parts.claims, issuer, audience)
 
 
-def require_signature(parts: Parts, key: jwt.PyJWK) -> None:
+def require_signature(parts: Parts, key: Signer) -> None:
     """The library's algorithm alone: its reading of the whole token is a second one, and looks at each letter."""
-    if parts.header["alg"] != key.algorithm_name:
-        raise jwt.InvalidAlgorithmError
+    algorithm = key.algorithms.get(parts.header["alg"])
+    if algorithm is None:
+        raise AuthenticationFailed("bad token: its key is for another algorithm")
     signature = urlsafe_b64decode(parts.signature + "=" * (-len(parts.signature) % 4))
     if urlsafe_b64encode(signature).rstrip(b"=").decode() != parts.signature:
         raise AuthenticationFailed("bad token: another text of its signature")
-    if not key.Algorithm.verify(parts.signed, key.key, signature):
+    if not algorithm.verify(parts.signed, key.key, signature):
         raise jwt.InvalidSignatureError
 
 

@@ -13,7 +13,7 @@ from formats.strict_json import MalformedJSON
 from oidc import claims as meaning
 from oidc.bearer import Parts, require_plain, require_signature, take_apart, verify
 from oidc.claims import Rules
-from oidc.keyset import ALL_ALGORITHMS, Keys
+from oidc.keyset import ALL_ALGORITHMS, Keys, Signer
 
 
 class Finding(NamedTuple):
@@ -72,7 +72,7 @@ def _require(passes: Any, why_not: str) -> None:
         raise AuthenticationFailed(why_not)
 
 
-def _key(parts: Parts, keys: Keys) -> jwt.PyJWK:
+def _key(parts: Parts, keys: Keys) -> Signer:
     kid = parts.header.get("kid")
     key = keys.find(kid) if kid is None or isinstance(kid, str) else None
     if key is None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from jwt import PyJWK
+from jwt.algorithms import Algorithm, get_default_algorithms
 from jwt.exceptions import PyJWTError
 
 MOST_KEYS = 100  # of a set; the rest is not looked at
@@ -19,16 +20,24 @@ ALGORITHMS = {
     "OKP": ("EdDSA",),
 }
 ALL_ALGORITHMS = tuple(name for names in ALGORITHMS.values() for name in names)
+_LIBRARY = get_default_algorithms()
+
+
+class Signer(NamedTuple):
+    """A public key, and by name what it may sign with."""
+
+    key: Any
+    algorithms: dict[str, Algorithm]
 
 
 class Keys(NamedTuple):
     """The keys by their ids, and the one that a token without an id must mean, if there is just one."""
 
-    by_id: dict[str, PyJWK]
-    only: PyJWK | None
+    by_id: dict[str, Signer]
+    only: Signer | None
     texts: frozenset[str]  # one a key: what is gone from these was withdrawn or changed
 
-    def find(self, kid: str | None) -> PyJWK | None:
+    def find(self, kid: str | None) -> Signer | None:
         return self.only if kid is None else self.by_id.get(kid)
 
 
@@ -42,10 +51,10 @@ def usable(jwks: dict[str, Any]) -> Keys:
     return Keys(dict(_by_id(found)), found[0][1] if len(found) == 1 else None, frozenset(map(_text, found)))
 
 
-Found = tuple[dict[str, Any], PyJWK]
+Found = tuple[dict[str, Any], Signer]
 
 
-def _by_id(found: list[Found]) -> Iterable[tuple[str, PyJWK]]:
+def _by_id(found: list[Found]) -> Iterable[tuple[str, Signer]]:
     known = Counter(jwk.get("kid") for jwk, _ in found)
     return ((jwk["kid"], key) for jwk, key in found if jwk.get("kid") is not None and known[jwk["kid"]] == 1)
 
@@ -59,11 +68,23 @@ def _usable(jwk: Any) -> Found | None:
     if not isinstance(jwk, dict) or not _may_sign(jwk):
         return None
     try:
-        key = PyJWK(jwk)
-        too_short = key.Algorithm.check_key_length(key.key)
+        read = PyJWK(jwk)
+        too_short = read.Algorithm.check_key_length(read.key)
     except (PyJWTError, ValueError, TypeError, AttributeError, OverflowError):
         return None
-    return None if too_short or key.algorithm_name not in ALGORITHMS[jwk["kty"]] else (jwk, key)
+    names = _algorithms(jwk, read.algorithm_name)
+    return None if too_short or not names else (jwk, Signer(read.key, {name: _LIBRARY[name] for name in names}))
+
+
+def _algorithms(jwk: dict[str, Any], named: str) -> tuple[str, ...]:
+    """Those of the key: the one that it names. To name one is optional (RFC 7517 section 4.4): then all of its kind.
+
+    Of the kinds, RSA alone has several for one key; the others have one by their curve, which the library says.
+    """
+    of_its_kind = ALGORITHMS[jwk["kty"]]
+    if jwk["kty"] == "RSA" and "alg" not in jwk:
+        return of_its_kind
+    return (named,) if named in of_its_kind else ()
 
 
 def _may_sign(jwk: dict[str, Any]) -> bool:

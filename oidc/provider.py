@@ -9,10 +9,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from jwt import PyJWK
-
 from errors import IdentityProviderUnavailable
 from oidc.fetching import FetchFailed
+from oidc.keyset import Signer
 from oidc.published import NOTHING, Metadata, Published, read_published
 
 log = logging.getLogger("keyhook")
@@ -70,7 +69,7 @@ class Provider:
         if self._age() > FRESH:
             self.begin()
 
-    def key(self, kid: str | None) -> PyJWK:
+    def key(self, kid: str | None) -> Signer:
         """The key with this id. Raises UnknownSigner, and IdentityProviderUnavailable while there are none to believe.
 
         A key that is known and not too old is there at once. Otherwise the request that begins an attempt waits for
@@ -119,7 +118,7 @@ class Provider:
             finally:
                 self._second.release()
 
-    def _now(self, kid: str | None) -> PyJWK:
+    def _now(self, kid: str | None) -> Signer:
         self._require_believable()
         if found := self._published.keys.find(kid):
             return found

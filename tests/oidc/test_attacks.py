@@ -189,6 +189,25 @@ def test_each_algorithm_of_the_list_is_good(issuer: Issuer, provided: Callable[.
         assert client.get("/v0/auth", headers=bearer).status_code == 200
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_each_algorithm_is_good_under_a_key_that_names_none(
+    issuer: Issuer, provided: Callable[..., Flask], algorithm: str
+) -> None:
+    """Entra and Canaille name none; Canaille signs with PS512 then."""
+    issuer.keys = [public_jwk(algorithm, alg=...)]
+    bearer = {"Authorization": f"Bearer {issuer.token(algorithm)}"}
+    assert provided().test_client().get("/v0/auth", headers=bearer).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["alg of another family", "HS256 with the public key", "no signature"])
+def test_a_key_that_names_no_algorithm_takes_none_of_another_kind(
+    issuer: Issuer, provided: Callable[..., Flask], name: str
+) -> None:
+    issuer.keys = [public_jwk("RS256", alg=...)]
+    bearer = {"Authorization": f"Bearer {ATTACKS[name](issuer)}"}
+    assert provided().test_client().get("/v0/auth", headers=bearer).status_code == 401
+
+
 def test_the_log_says_which_audience_there_was(
     issuer: Issuer, gate: Callable[[str], Any], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,7 +12,7 @@ from jwt.algorithms import get_default_algorithms
 from formats.private_url import is_private
 from oidc import fetching
 from oidc.fetching import FetchFailed, fetch_object
-from oidc.keyset import MOST_KEYS, NO_KEYS, usable
+from oidc.keyset import ALGORITHMS, ALL_ALGORITHMS, MOST_KEYS, NO_KEYS, usable
 from oidc.published import read_published
 from tests.oidc.issuer import JWKS, METADATA, Answer, Issuer, private_key, public_jwk, send
 
@@ -244,7 +244,19 @@ def test_a_long_set_is_read_in_part() -> None:
     assert len(usable({"keys": [public_jwk("EdDSA", f"k{number}") for number in range(1000)]}).by_id) == MOST_KEYS
 
 
-@pytest.mark.parametrize(("algorithm", "named"), [("RS256", "RS256"), ("ES384", "ES384"), ("EdDSA", "EdDSA")])
-def test_a_key_without_alg_counts_by_its_kind(algorithm: str, named: str) -> None:
+@pytest.mark.parametrize("algorithm", ALL_ALGORITHMS)
+def test_a_key_signs_with_the_algorithm_that_it_names_alone(algorithm: str) -> None:
+    [key] = usable({"keys": [public_jwk(algorithm)]}).by_id.values()
+    assert list(key.algorithms) == [algorithm]
+
+
+@pytest.mark.parametrize(("algorithm", "kind"), [("RS256", "RSA"), ("PS512", "RSA"), ("EdDSA", "OKP")])
+def test_a_key_without_alg_signs_with_each_of_its_kind(algorithm: str, kind: str) -> None:
     [key] = usable({"keys": [public_jwk(algorithm, alg=..., use=...)]}).by_id.values()
-    assert key.algorithm_name == named
+    assert tuple(key.algorithms) == ALGORITHMS[kind]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS["EC"])
+def test_a_key_on_a_curve_signs_with_the_algorithm_of_the_curve(algorithm: str) -> None:
+    [key] = usable({"keys": [public_jwk(algorithm, alg=..., use=...)]}).by_id.values()
+    assert list(key.algorithms) == [algorithm]
