@@ -120,7 +120,7 @@ class Sessions:
         """The id and the digest. Raises AuthenticationFailed."""
         parsed = api_key.read_key(text)
         if parsed is None or parsed.prefix != prefix:
-            raise AuthenticationFailed("not written like one of a session")
+            raise AuthenticationFailed("not written like one of a session" if text else "no session")
         return parsed.id, self._digest(prefix, parsed.id, parsed.secret)
 
     def _digest(self, prefix: str, session_id: str, secret: str) -> str:

@@ -235,6 +235,15 @@ def test_s4_a_key_signs_nobody_in(
     assert sql(app, "SELECT count(*) FROM sessions") == [(0,)]
 
 
+@pytest.mark.parametrize(("cookie", "reason"), [("", "no session"), ("x", "not written like one of a session")])
+def test_the_log_tells_no_cookie_from_a_bad_one(
+    nobody: Visitor, caplog: pytest.LogCaptureFixture, cookie: str, reason: str
+) -> None:
+    nobody.client.set_cookie("keyhook_session", cookie)
+    nobody.get("/console/keys")
+    assert f'reason="{reason}"' in caplog.text
+
+
 def test_s5_a_cookie_is_worthless_after_the_sign_out(alice: Visitor, app: Flask) -> None:
     cookie = alice.client.get_cookie("keyhook_session")
     assert cookie
