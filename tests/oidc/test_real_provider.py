@@ -10,6 +10,7 @@ from flask import Flask
 from tests.oidc.certified import GROUPS, REDIRECT, SECRET, packages, robot, running
 from tests.oidc.conftest import Clock, provider_of, settled
 from tests.oidc.person import Browser, Tokens, code_flow, device_flow, metadata
+from tests.proxies.installed import PROXIES, Proxy, as_shipped, identity, name_of, proxied
 
 pytestmark = pytest.mark.ecosystem
 
@@ -96,3 +97,20 @@ def test_its_keys_change_and_go_and_it_falls_silent(service: Flask, issuer: str,
     clock.moved += 31
     assert asked(service, robot(issuer)["access_token"]).status_code == 200
     assert asked(service, old).status_code == 401
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("proxy", PROXIES, ids=name_of)
+def test_a_proxy_lets_a_device_pass_as_its_person(installed: Path, tmp_path: Path, proxy: Proxy) -> None:
+    """The application learns who it is from the token, and never sees the token."""
+    with running(installed, IDP_ALG="RS256") as (issuer, _):
+        settings = {f"KEYHOOK_OIDC_{name}": value for name, value in {"ISSUER": issuer, **GROUPS}.items()}
+        tokens = device_flow(metadata(issuer), "cli", "bob")
+        with proxied(proxy, tmp_path, as_shipped, **settings) as front:
+            answer = front.ask(headers={"Authorization": f"Bearer {tokens['access_token']}", "Remote-User": "alice"})
+            known = identity(answer)
+            assert (known["Remote-User"], known["Keyhook-Role"], known["Keyhook-Key-Id"]) == ("bob", "read", "")
+            assert tokens["access_token"] not in answer.text
+            refused = front.ask(headers={"Authorization": f"Bearer {tokens['id_token']}"})
+            assert refused.status_code == 401
+            assert front.ask().status_code == 401

@@ -286,10 +286,10 @@ def copy(source: Path, target: Path, changes: dict[str, str], edit: Edit) -> Non
 
 
 @contextmanager
-def proxied(proxy: Proxy, place: Path, edit: Edit = as_shipped) -> Iterator[Front]:
+def proxied(proxy: Proxy, place: Path, edit: Edit = as_shipped, **settings: str) -> Iterator[Front]:
     """Starts Keyhook, the application and the proxy, and ends them all."""
     with (
-        running(place / "data", place / "keyhook.log", SERVE, KEYHOOK_TRUSTED_PROXIES=1) as keyhook,
+        running(place / "data", place / "keyhook.log", SERVE, KEYHOOK_TRUSTED_PROXIES=1, **settings) as keyhook,
         in_front_of(keyhook, keyhook.port, proxy, place, edit) as front,
     ):
         yield front
