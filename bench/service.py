@@ -1,5 +1,6 @@
 """The service under test: a database with a given number of keys, and WSGI calls into it without a server."""
 
+import atexit
 import itertools
 import json
 import os
@@ -47,6 +48,7 @@ WORDS = [
 
 _numbers = itertools.count()  # so that each name is new
 _null_device = open(os.devnull, "w")  # noqa: SIM115  (the logger keeps it to the end)
+atexit.register(_null_device.close)
 
 
 @contextmanager
