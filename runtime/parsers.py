@@ -24,10 +24,11 @@ MIN_BEARER, MAX_BEARER = 16, 4096  # characters
 LONGEST = timedelta(days=36_500)  # of a key's life
 
 
-def directory(name: str, value: str) -> Path:
+def path(name: str, value: str) -> Path:
+    """A file or a directory."""
     require_printable(name, value)
-    if "://" in value:  # it may hold a password, and the name of a directory is shown
-        raise refuse(name, "must be a directory, not a URL")
+    if "://" in value:  # it may hold a password, and a path is shown
+        raise refuse(name, "must be a path, not a URL")
     return Path(value).absolute()
 
 

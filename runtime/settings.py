@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Settings:
     """One row a setting. All other lists of settings follow from the rows; docs/configuration.md explains each."""
 
-    data_dir: Path = setting("KEYHOOK_DATA_DIR", place.data_directory(), parsers.directory, for_commands=True)
+    data_dir: Path = setting("KEYHOOK_DATA_DIR", place.data_directory(), parsers.path, for_commands=True)
     database_url: "Path | Address | None" = optional(
         "KEYHOOK_DATABASE_URL", None, parsers.database, secret=parsers.is_url_of_server, for_commands=True
     )
@@ -32,7 +32,7 @@ class Settings:
     bcrypt_rounds: int = setting("KEYHOOK_BCRYPT_ROUNDS", 4, parsers.whole_number(4, 31), for_commands=True)
     trusted_proxies: int = setting("KEYHOOK_TRUSTED_PROXIES", 0, parsers.whole_number(0, 100))
     require_database: bool = setting("KEYHOOK_REQUIRE_DATABASE", 0, parsers.switch)
-    keys_file: Path | None = optional("KEYHOOK_KEYS_FILE", None, parsers.directory)
+    keys_file: Path | None = optional("KEYHOOK_KEYS_FILE", None, parsers.path)
     default_lifetime: timedelta | None = optional("KEYHOOK_DEFAULT_LIFETIME", None, parsers.lifetime, for_commands=True)
     max_lifetime: timedelta | None = optional("KEYHOOK_MAX_LIFETIME", None, parsers.lifetime, for_commands=True)
     limits_url: str = optional("KEYHOOK_LIMITS_URL", "", parsers.shared_limits, secret=always)

@@ -119,6 +119,11 @@ def test_a_path_of_the_program_around_is_what_it_is(tmp_path: Path) -> None:
     assert load({**DEFAULTS, "KEYHOOK_DATA_DIR": tmp_path / "$x '"}).data_dir == tmp_path / "$x '"
 
 
+@pytest.mark.parametrize("name", ["KEYHOOK_DATA_DIR", "KEYHOOK_KEYS_FILE"])
+def test_a_path_is_no_url_whose_password_would_be_shown(name: str) -> None:
+    assert refusal({name: "https://alice:hunter2@example.com/keys"}) == f"{name} must be a path, not a URL"
+
+
 WEAK = [
     "s" * 32,
     "ab" * 40,
