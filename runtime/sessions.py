@@ -1,4 +1,4 @@
-"""Sessions of people in the console: a link that works once opens one, or a token does, and a cookie holds it.
+"""Sessions of people in the console. A link that works once, a token or a provider opens one, and a cookie holds it.
 
 The secret of a link and that of a cookie are written like keys, so that the redaction of logs and the scanners of
 repositories know them. The row keeps only an HMAC of it under the secret that signs tokens: who reads the database can
@@ -24,7 +24,7 @@ from storage.statements import insert
 LINK = "khc"  # what the code of a link begins with,
 COOKIE = "khs"  # and the text of a cookie
 REDEEMABLE = timedelta(minutes=10)  # after a link was made
-LONGEST = timedelta(hours=12)  # of a session that a token opened, which may live for years
+LONGEST = timedelta(hours=12)  # of a session that no link opened: a token may live for years
 
 _row = sessions.c
 
@@ -50,7 +50,7 @@ class Sessions:
         return self._add(person, LINK, redeem_until=timestamp(moment + REDEEMABLE))
 
     def open(self, holder: Principal) -> Opened:
-        """A session for the holder of a token, to the end of the token or for LONGEST."""
+        """A session for somebody who is known, to the end of their credential or for LONGEST."""
         longest = timestamp(datetime.now(UTC) + LONGEST)
         person = holder._replace(expires_at=min(holder.expires_at or longest, longest))
         return Opened(self._add(person, COOKIE), person.expires_at or longest)
