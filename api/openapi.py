@@ -48,7 +48,7 @@ SECURITY_SCHEMES = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": f"An API key, or a JWT that `{COMMAND} token` made.",
+        "description": f"An API key, or a JWT: of `{COMMAND} token`, or of the OpenID provider if there is one.",
     },
     "api_key": {
         "type": "apiKey",
