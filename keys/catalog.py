@@ -96,9 +96,6 @@ class Catalog:
         numbers = {"": min(row["all"], COUNTED), **{name: min(int(row[name]), COUNTED) for name in flags}}
         return Counts(numbers, row["all"] > COUNTED)
 
-    def is_empty(self) -> bool:
-        return self._storage.first(self._mine.limit(1)) is None
-
     def by_id(self, key_id: str) -> KeyRow:
         """Raises UnknownApiKeyId, also for a key of another tenant and for a text that is no id."""
         row = self._storage.first(self._mine.where(api_keys.c.id == key_id)) if "\0" not in key_id else None
