@@ -1,1 +1,1 @@
-"""The text formats of keys, names, times and JSON, and redaction of credentials. No file here imports another room."""
+"""The text formats of keys, names, times, addresses and JSON, and redaction. No file here imports another room."""
