@@ -1,4 +1,4 @@
-"""The tests: a folder for each room, and three more for broken servers, proxies and the tools of others."""
+"""The tests: a folder for each room, and four more: broken servers, proxies, the tools of others, an operator."""
 
 from pathlib import Path
 

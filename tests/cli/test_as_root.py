@@ -1,18 +1,17 @@
 """Commands of root on the data of a service that runs as another user: that user can go on."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.commands import BACKUP, CREATE, run
 from tests.machine import missing
+from tests.preforked import FLASK
 
 pytestmark = [pytest.mark.processes, pytest.mark.sqlite]
 
 STRANGER = 54321
-FLASK = [sys.executable, "-m", "flask"]
 
 
 def give_away(data: Path) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 NEAR, FAR = "2050-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
 SOON = "2040-01-01T00:00:00Z"
-MISSING: Any = ...
 
 # What a key may have, as (scopes, expires_at).
 SIZES: dict[str, tuple[list[str], str | None]] = {

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.keys.test_escalation import check
+
 Call = Callable[..., Any]
 Mint = Callable[..., str]
 LOCAL = "127.0.0.0/8"  # from where the tests ask
@@ -55,14 +57,6 @@ CASES = [
         for wanted in NETWORKS
     ],
 ]
-
-
-def check(response: Any, expected: str | None, fine: int) -> None:
-    if expected is None:
-        assert response.status_code == fine, response.text
-    else:
-        assert (response.status_code, response.json["error_code"]) == (403, expected)
-        assert set(response.json["details"]) == {"requested", "creator"}
 
 
 @pytest.mark.parametrize(("member", "has", "wanted", "expected"), CASES)
