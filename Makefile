@@ -50,7 +50,7 @@ format: .venv/development
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/bench/done $(if $(filter --oidc,$(ARGS)),.venv/oidc .venv/postgresql)  ## the tables of docs/speed.md: about four minutes; ARGS=--servers: the one of servers; ARGS=--postgresql: those of PostgreSQL; ARGS=--pages: those of the console; ARGS=--oidc: those of a provider; ARGS=--long: ten minutes of everything
+bench: .venv/bench/done $(if $(filter --oidc,$(ARGS)),.venv/oidc .venv/postgresql)  ## the tables of docs/speed.md: about four minutes; ARGS=--servers: the one of servers; ARGS=--postgresql: those of PostgreSQL; ARGS=--pages: those of the console; ARGS=--oidc: those of a provider; ARGS=--long: ten minutes of everything; ARGS=--profile: where the time goes
 	$(if $(filter --oidc,$(ARGS)),$(BIN),.venv/bench/bin)/python -m bench $(ARGS)
 
 pictures: .venv/development  ## every page of the console as a picture, in pictures/
