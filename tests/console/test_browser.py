@@ -285,6 +285,7 @@ def test_a2_create_rotate_and_delete_by_keyboard_alone(visit: Callable[..., Visi
 
     def tab_to(name: str, role: str = "link", key: str = "Enter") -> None:
         wanted = page.get_by_role(role, name=name, exact=True)
+        page.wait_for_load_state()  # its script too
         for _ in range(120):
             keyboard.press("Tab")
             if wanted.evaluate_all("(all) => all.includes(document.activeElement)"):
@@ -322,6 +323,7 @@ def test_a2_create_rotate_and_delete_by_keyboard_alone(visit: Callable[..., Visi
     expect(page.get_by_role("heading", level=1)).to_have_text("Delete by keyboard?")
     tab_to("Delete", "button")
     expect(page.get_by_text("by keyboard is deleted.")).to_be_visible()
+    page.wait_for_load_state()
     keyboard.press("Control+k")
     expect(page.get_by_role("searchbox")).to_be_focused()
     tab_to("alice", "button")
