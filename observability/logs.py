@@ -40,7 +40,7 @@ def set_up(application: str) -> None:
 
 def access_writer() -> Callable[[str], None]:
     """The function that writes the line of a request: a record of `access`, or a plain line if only the terminal
-    listens. A record would take 13 µs of a check's 45."""
+    listens. A record would add 10 µs to a check's 35."""
     terminal = log.handlers[0] if log.handlers else None
     return terminal.line if isinstance(terminal, Terminal) and terminal.is_all() else access.info
 
