@@ -17,7 +17,7 @@ pytestmark = pytest.mark.ecosystem
 
 BIN = Path(sys.executable).parent
 HERE = ROOT / "tests" / "ecosystem"
-FUZZING = 90  # seconds
+FUZZING = 60  # seconds
 
 # Makes, lists, rotates and deletes a key, with nothing but the generated client.
 USAGE = """

@@ -44,6 +44,13 @@ def test_s1_a_link_opens_a_session_of_the_person_that_it_names(sessions: Session
     assert sessions.person(opened.cookie) == Principal("console", "lab", "alice", "write", expires_at=opened.ends_at)
 
 
+def test_a_session_knows_the_provider_of_its_person(sessions: Sessions, app: Flask) -> None:
+    issuer = "https://id.example.com/größe"
+    person = Principal("jwt", "lab", "alice", "write", expires_at="9999-01-01T00:00:00.000000Z", issuer=issuer)
+    assert sessions.person(sessions.open(person).cookie).issuer == issuer
+    assert sessions.person(sessions.redeem(invite(sessions)).cookie).issuer is None
+
+
 def test_s2_a_link_works_once_and_not_late(sessions: Sessions, app: Flask) -> None:
     code = invite(sessions)
     sessions.redeem(code)
