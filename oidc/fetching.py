@@ -58,7 +58,14 @@ def fetch_object(
     except MalformedJSON:
         raise FetchFailed("the answer is no JSON object") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise FetchFailed(f"{type(error).__name__}: {error}") from None
+        raise FetchFailed(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    """The text of the machine's own errors. Any other may repeat the answer, and an answer may repeat the secrets that
+    it was asked with."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, OSError) else name
 
 
 def _body(request: Request, sockets: Sockets) -> bytes:

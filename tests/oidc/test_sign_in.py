@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
@@ -330,6 +331,23 @@ def test_a_provider_that_does_not_answer_as_it_should(
     page = browser.enter(door)
     assert (page.status, page.headers["Retry-After"], sql(app, SESSIONS)) == (503, "30", [])
     assert "The identity provider does not answer" in page.words
+
+
+@pytest.mark.parametrize("head", ["{}", "HTTP/1.1 {}", "HTTP/{} 200 OK"])
+def test_what_a_provider_repeats_is_not_logged(
+    browser: Browser, door: Door, issuer: Issuer, caplog: pytest.LogCaptureFixture, head: str
+) -> None:
+    def repeat(request: BaseHTTPRequestHandler) -> None:
+        form = request.rfile.read(int(request.headers["Content-Length"])).decode()
+        request.wfile.write(head.format(form + request.headers["Authorization"][6:]).encode() + b"\r\n\r\n")
+        request.close_connection = True
+
+    issuer.answers[TOKEN] = repeat
+    answer = door.agree(browser.away())
+    assert browser.back(answer).status == 503
+    assert "was asked for the code" in caplog.text
+    for secret in (answer["code"], "code_verifier", b64encode(b"the+console:").decode()):
+        assert secret not in caplog.text
 
 
 @pytest.mark.parametrize("missing", ["authorization_endpoint", "token_endpoint"])
