@@ -28,7 +28,12 @@ _BROWSER = re.compile(r"[A-Za-z0-9_-]{43}")
 
 def session_cookie() -> str:
     """The text of the cookie; empty without one."""
-    return request.cookies.get(OVER_TLS) or request.cookies.get(PLAIN, "")
+    return next(iter(session_cookies()), "")
+
+
+def session_cookies() -> list[str]:
+    """That of the session first. Over TLS a browser also sends the one that it got over plain HTTP."""
+    return [text for name in (OVER_TLS, PLAIN) if (text := request.cookies.get(name))]
 
 
 def is_over_tls() -> bool:

@@ -86,9 +86,10 @@ def _is_key(text: str) -> bool:
 
 
 def end_session() -> None:
-    """Ends the session that the request brings, if it is one."""
-    with suppress(AuthenticationFailed):
-        service().sessions.end(cookies.session_cookie())
+    """Ends every session that the request brings, so that none outlives its cookie."""
+    for cookie in cookies.session_cookies():
+        with suppress(AuthenticationFailed):
+            service().sessions.end(cookie)
 
 
 def _door(target: str, error: str = "", status: int = 200) -> Response:

@@ -257,6 +257,20 @@ def test_s5_a_cookie_is_worthless_after_the_sign_out(alice: Visitor, app: Flask)
     assert sql(app, "SELECT count(*) FROM sessions") == [(0,)]
 
 
+def test_a_sign_out_ends_the_session_of_each_cookie(app: Flask) -> None:
+    """One came over plain HTTP, before the browser spoke TLS to the same host."""
+    sessions, client = app.extensions["keyhook"].sessions, app.test_client(use_cookies=False)
+    cookies = [
+        f"{name}={sessions.redeem(sessions.invite('alice', 'admin', 'default', timedelta(hours=1))).cookie}"
+        for name in ("__Host-keyhook", "keyhook_session")
+    ]
+    assert [client.get("/console/keys", headers={"Cookie": each}).status_code for each in cookies] == [200, 200]
+    answer = client.post("/console/sign-out", headers={**OWN, "Cookie": "; ".join(cookies)})
+    assert len(answer.headers.getlist("Set-Cookie")) == 2
+    assert [client.get("/console/keys", headers={"Cookie": each}).status_code for each in cookies] == [303, 303]
+    assert sql(app, "SELECT id FROM sessions") == []
+
+
 def test_a_new_sign_in_ends_the_session_before(alice: Visitor, token: Callable[..., str], app: Flask) -> None:
     assert alice.post("/console/sign-in", token=token(owner="bob")).status == 303
     assert sql(app, "SELECT owner FROM sessions") == [("bob",)]
