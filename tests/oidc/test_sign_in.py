@@ -20,6 +20,7 @@ from tests.console.conftest import OWN, Visitor
 from tests.oidc.conftest import Clock
 from tests.oidc.door import CLIENT, SECRET, Answer, Door, query
 from tests.oidc.issuer import METADATA, TOKEN, USERINFO, Issuer, private_key, send
+from tests.outage import away
 from tests.rows import sql
 
 Opened = Callable[..., Flask]
@@ -348,6 +349,16 @@ def test_what_a_provider_repeats_is_not_logged(
     assert "was asked for the code" in caplog.text
     for secret in (answer["code"], "code_verifier", b64encode(b"the+console:").decode()):
         assert secret not in caplog.text
+
+
+def test_without_a_database_one_tries_again_from_the_beginning(browser: Browser, door: Door, app: Flask) -> None:
+    answer = door.agree(browser.away())
+    with away(app):
+        page = browser.back(answer)
+    assert (page.status, page.headers["Retry-After"]) == (503, "5")
+    assert [each.attributes["href"] for each in page.all("a") if each.text == "Try again"] == ["/console/sign-in"]
+    assert answer["code"] not in page.html
+    assert browser.enter(door).status == 303
 
 
 @pytest.mark.parametrize("missing", ["authorization_endpoint", "token_endpoint"])
