@@ -127,7 +127,16 @@ class SignIn:
         more = self.client.person(access, metadata)
         if more.get("sub") != claims["sub"]:
             raise SignInFailed("UserInfo is of somebody else")
-        return {**more, **claims}
+        return _together(claims, more)
+
+
+def _together(claims: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Those of the ID token, then those of UserInfo. Either may name an email of its own, so that an email counts as
+    verified only if whoever names it says so."""
+    whole = {**more, **claims}
+    naming = [each for each in (claims, more) if each.get("email") == whole.get("email")]
+    said = next((each["email_verified"] for each in naming if "email_verified" in each), None)
+    return {**whole, "email_verified": said}
 
 
 def _code(answer: Mapping[str, str]) -> str:

@@ -315,6 +315,32 @@ def test_owner_and_tenant_follow_the_settings(opened: Opened, door: Door) -> Non
     assert Browser(app).enter(door).status == 400
 
 
+@pytest.mark.parametrize(
+    ("token", "userinfo", "status"),
+    [
+        ({"email": "boss@example.com"}, {"email": "al@example.com", "email_verified": True}, 400),
+        ({"email_verified": True}, {"email": "boss@example.com"}, 400),
+        (
+            {"email": "al@example.com", "email_verified": False},
+            {"email": "al@example.com", "email_verified": True},
+            400,
+        ),
+        ({"email": "al@example.com"}, {"email": "al@example.com", "email_verified": True}, 303),
+        ({"email": "al@example.com", "email_verified": True}, {}, 303),
+        ({"email": "al@example.com", "email_verified": True}, {"email": "boss@example.com"}, 303),
+        ({}, {"email": "al@example.com", "email_verified": True}, 303),
+    ],
+)
+def test_an_email_is_verified_by_whoever_names_it(
+    opened: Opened, door: Door, token: dict[str, Any], userinfo: dict[str, Any], status: int
+) -> None:
+    app = opened(OWNER_CLAIM="email")
+    door.id_claims = {"groups": ..., **token}
+    door.userinfo = {"sub": "alice", "groups": ["staff"], **userinfo}
+    assert Browser(app).enter(door).status == status
+    assert [owner for owner, *_ in sql(app, SESSIONS)] == ["al@example.com"] * (status == 303)
+
+
 DOWN: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
     "a fault": lambda request: send(request, b"", 500),
     "no JSON": lambda request: send(request, b"<html>"),
