@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-_NETLOC = re.compile(r"[\w.:\[\]-]+")  # no user, and nothing that would end a header's value
+_NETLOC = re.compile(r"[\w.:\[\]-]+", re.ASCII)  # no user, and nothing that a header cannot hold
 
 
 def is_private(url: str) -> bool:

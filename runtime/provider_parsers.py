@@ -26,7 +26,7 @@ def public_url(name: str, value: str) -> str:
     require_printable(name, value)
     url = value.removesuffix("/")
     if not is_private(url) or not re.fullmatch(r"https?://[^/]+(/[\w.~-]+)*", url, re.ASCII):
-        raise refuse(name, "must be https://HOST[:PORT][/PATH], or http:// on this machine, as a browser shows it")
+        raise refuse(name, "must be https://HOST[:PORT][/PATH], or http:// on this machine, as a browser sends it")
     return url
 
 

@@ -145,7 +145,7 @@ OPEN = [
     "http://id.example.com", "http://localhost.example.com", "http://127.0.0.1.example.com", "http://127.0.0.2",
     "http://localhost@example.com", "https://a:b@id.example.com", "https://", "https:///x", "//localhost", "localhost",
     "file:///etc/passwd", "data:,x", "https://id.example.com:0", "https://id.example.com:x", "https://[::1", "",
-    "http:",    "https://id.example.com/\n",
+    "http:",    "https://id.example.com/\n", "https://例え.jp", "https://bücher.example", "https://id.example.com:８０",
 ]  # fmt: skip
 
 

@@ -453,11 +453,13 @@ def test_other_sessions_end_here_alone(browser: Browser, issuer: Issuer, app: Fl
         assert browser.post("/console/sign-out").location == "/console/sign-in"
 
 
-def test_a_provider_without_a_way_out(opened: Opened, door: Door, issuer: Issuer) -> None:
-    told = {name: value for name, value in issuer.metadata.items() if name != "end_session_endpoint"}
+@pytest.mark.parametrize("place", [None, "https://例え.jp/end", "http://id.example.com/end", "https://x;y/"])
+def test_a_provider_without_a_way_out(opened: Opened, door: Door, issuer: Issuer, place: str | None) -> None:
+    told = {**issuer.metadata, "end_session_endpoint": place}
     issuer.answers[METADATA] = lambda request: send(request, as_json(told))
     browser = Browser(opened())
     browser.enter(door)
+    assert "form-action 'self';" in browser.get("/console/keys").headers["Content-Security-Policy"]
     assert browser.post("/console/sign-out").location == "/console/sign-in"
 
 

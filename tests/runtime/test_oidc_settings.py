@@ -17,6 +17,7 @@ REFUSED = {
     "a query": {"ISSUER": "https://id.example.com/?realm=home"},
     "an empty query": {"ISSUER": "https://id.example.com/?"},
     "a fragment": {"ISSUER": "https://id.example.com/#home"},
+    "a host that no header holds": {"ISSUER": "https://例え.jp"},
     "no port": {"ISSUER": "https://id.example.com:0/"},
     "a bad port": {"ISSUER": "https://id.example.com:99999/"},
     "half an address": {"ISSUER": "https://[::1"},
@@ -89,6 +90,7 @@ def test_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None
         *("http://keys.example.com", "keys.example.com", "https://", "https://keys.example.com/?x", "https://a b"),
         *("https://keys.example.com/#x", "https://user:hunter2@keys.example.com", "https://keys.example.com//x"),
         *("https://keys.example.com;x", "https://keys.example.com/x;y", "javascript:alert(1)", "https://a:0"),
+        "https://例え.jp",
     ],
 )
 def test_a_public_url_is_one_that_a_browser_shows(url: str) -> None:
