@@ -143,7 +143,10 @@ def _deadline(seconds: float) -> Iterator[Sockets]:
     sockets: Sockets = []
     timer = Timer(seconds, _shut, [sockets])
     timer.daemon = True
-    timer.start()
+    try:
+        timer.start()
+    except RuntimeError:  # no thread is to be had, and without one a fetch may last for ever
+        raise FetchFailed("no thread for the deadline") from None
     try:
         yield sockets
     finally:

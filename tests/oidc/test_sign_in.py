@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from typing import Any
 
 import jwt
@@ -426,6 +426,21 @@ def test_a_slow_provider_holds_few_threads(app: Flask, door: Door, issuer: Issue
         thread.join()
     assert (late.status, len(held)) == (503, AT_ONCE)
     del issuer.answers[TOKEN]
+
+
+def test_no_thread_to_be_had_is_no_fault(
+    browser: Browser, door: Door, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = door.agree(browser.away())
+
+    def refuse(timer: Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Timer, "start", refuse)
+        assert browser.back(answer).status == 503
+    assert "no thread for the deadline" in caplog.text
+    assert browser.back(answer).status == 303
 
 
 def test_signing_out_ends_the_session_at_the_provider_too(
