@@ -8,6 +8,7 @@ import http.client
 import re
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from functools import partial
@@ -25,8 +26,6 @@ LARGEST = 1024**2  # bytes of an answer
 CHUNK = 64 * 1024
 
 _ERROR = re.compile(r"[a-z_]{1,50}")  # of RFC 6749 section 5.2: a word, and no text that may hold anything
-
-Sockets = list[socket.socket]
 
 
 class FetchFailed(Exception):
@@ -53,8 +52,8 @@ def fetch_object(
     body = None if form is None else urlencode(form).encode()
     request = Request(url, body, {"Accept": "application/json", "User-Agent": "keyhook", **(headers or {})})  # noqa: S310
     try:
-        with _deadline(whole) as sockets:
-            return parse_object(_body(request, sockets))
+        with _deadline(whole) as span:
+            return parse_object(_body(request, span))
     except MalformedJSON:
         raise FetchFailed("the answer is no JSON object") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -68,8 +67,8 @@ def _reason(error: Exception) -> str:
     return f"{name}: {error}" if isinstance(error, OSError) else name
 
 
-def _body(request: Request, sockets: Sockets) -> bytes:
-    answer = _opener(sockets).open(request, timeout=STEP)
+def _body(request: Request, span: "_Span") -> bytes:
+    answer = _opener(span).open(request, timeout=STEP)
     if answer is None:
         raise FetchFailed("a scheme that is not HTTP")
     with closing(answer):
@@ -98,39 +97,78 @@ def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
         raise FetchFailed("the answer ends early")
 
 
-def _opener(sockets: Sockets) -> OpenerDirector:
+def _opener(span: "_Span") -> OpenerDirector:
     """Without the handlers for redirects, files and FTP, which `build_opener` adds."""
     opener = OpenerDirector()
-    for handler in (ProxyHandler(), _Handler(sockets)):
+    for handler in (ProxyHandler(), _Handler(span)):
         opener.add_handler(handler)
     return opener
+
+
+class _Span:
+    """The time of a fetch, and the sockets that are shut when it is over."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
+        self._sockets: list[socket.socket] = []
+
+    def step(self) -> float:
+        """Seconds for the next step; never zero, which would mean to wait for nothing."""
+        return min(STEP, max(self._ends - time.monotonic(), 0.001))
+
+    def watch(self, opened: socket.socket) -> None:
+        """Also a socket that was opened too late."""
+        opened.settimeout(self.step())
+        self._sockets.append(opened)
+        if time.monotonic() >= self._ends:
+            self.end()
+
+    def end(self) -> None:
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(AbstractHTTPHandler):
     """HTTP and HTTPS over sockets that a timer can shut."""
 
-    def __init__(self, sockets: Sockets) -> None:
+    def __init__(self, span: _Span) -> None:
         super().__init__()
-        self._sockets = sockets
+        self._span = span
 
     def http_open(self, request: Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_Plain, self._sockets), request)
+        return self.do_open(partial(_Plain, self._span), request)
 
     def https_open(self, request: Request) -> http.client.HTTPResponse:
         context = ssl.create_default_context()
-        return self.do_open(partial(_Secure, self._sockets), request, context=context)
+        return self.do_open(partial(_Secure, self._span), request, context=context)
 
     http_request = https_request = AbstractHTTPHandler.do_request_
 
 
 class _Plain(http.client.HTTPConnection):
-    def __init__(self, sockets: Sockets, host: str, **more: Any) -> None:
+    def __init__(self, span: _Span, host: str, **more: Any) -> None:
         super().__init__(host, **more)
-        self._sockets = sockets
+        self._span = span
+        self._create_connection = self._reach  # in place of the library's, which gives each address all of the time
 
     def connect(self) -> None:
         super().connect()
-        self._sockets.append(self.sock)
+        self._span.watch(self.sock)
+
+    def _reach(self, host: tuple[str, int], *_: Any) -> socket.socket:
+        """A connection to the first address of the host that answers. A silent one leaves time for the others."""
+        places: list[Any] = [place[:2] for *_, place in socket.getaddrinfo(*host, type=socket.SOCK_STREAM)]
+        for waiting, place in zip(range(len(places), 0, -1), places, strict=True):
+            try:
+                opened = socket.create_connection(place, self._span.step() / waiting)
+            except OSError:
+                if waiting == 1:
+                    raise
+            else:
+                self._span.watch(opened)
+                return opened
+        raise OSError("the host has no address")
 
 
 class _Secure(_Plain, http.client.HTTPSConnection):
@@ -138,22 +176,16 @@ class _Secure(_Plain, http.client.HTTPSConnection):
 
 
 @contextmanager
-def _deadline(seconds: float) -> Iterator[Sockets]:
-    """Shuts the sockets when the time is over: a head or a body that drips begins a step anew with each byte."""
-    sockets: Sockets = []
-    timer = Timer(seconds, _shut, [sockets])
+def _deadline(seconds: float) -> Iterator[_Span]:
+    """Ends a fetch when its time is over: a head or a body that drips begins a step anew with each byte."""
+    span = _Span(seconds)
+    timer = Timer(seconds, span.end)
     timer.daemon = True
     try:
         timer.start()
     except RuntimeError:  # no thread is to be had, and without one a fetch may last for ever
         raise FetchFailed("no thread for the deadline") from None
     try:
-        yield sockets
+        yield span
     finally:
         timer.cancel()
-
-
-def _shut(sockets: Sockets) -> None:
-    for each in sockets:
-        with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)

@@ -1,8 +1,10 @@
 """A provider that lies, drips, or sends without end: the keys of before stay, and nobody hangs on it."""
 
 import json
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -126,6 +128,57 @@ def test_a_lie_is_no_answer(
         read_published(issuer.name)
     assert time.monotonic() - began < 3
     assert issuer.asked.keys() <= {METADATA, JWKS}
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, int]]:
+    """An address where nobody takes a connection: the queue of those that wait is full."""
+    with ExitStack() as stack:
+        nobody = stack.enter_context(socket.socket())
+        nobody.bind(("127.0.0.1", 0))
+        nobody.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(nobody.getsockname())
+        yield nobody.getsockname()
+
+
+def addresses(*found: tuple[str, int]) -> Callable[..., Any]:
+    """What a name stands for."""
+    return lambda *_, **more: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", each) for each in found]
+
+
+def test_many_silent_addresses_take_no_longer_than_one(
+    silent: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oidc.fetching.socket.getaddrinfo", addresses(*[silent] * 5))
+    began = time.monotonic()
+    with pytest.raises(FetchFailed, match="timed out"):
+        fetch_object("http://localhost/x", whole=1)
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("then", ["answers", "drips"])
+def test_a_silent_address_leaves_time_for_the_next(
+    issuer: Issuer, silent: tuple[str, int], monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    issuer.answers["/x"] = sending({"it": "answers"}) if then == "answers" else dripping_body
+    good = "127.0.0.1", int(issuer.name.split(":")[2].partition("/")[0])
+    place = socket.getaddrinfo
+    monkeypatch.setattr(
+        "oidc.fetching.socket.getaddrinfo",
+        lambda host, port, *args, **more: (
+            addresses(silent, good)() if host == "localhost" else place(host, port, *args, **more)
+        ),
+    )
+    began = time.monotonic()
+    if then == "answers":
+        assert fetch_object("http://localhost/x", whole=2) == {"it": "answers"}
+    else:
+        with pytest.raises(FetchFailed):
+            fetch_object("http://localhost/x", whole=2)
+    assert time.monotonic() - began < 4
 
 
 def test_a_provider_that_is_not_there_is_said_in_one_line(issuer: Issuer) -> None:
