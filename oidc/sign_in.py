@@ -119,7 +119,7 @@ class SignIn:
         """The claims, with those of UserInfo if one of ours is missing: some providers tell groups there alone."""
         access, rules = tokens.get("access_token"), self._id_tokens.rules
         wanted = (rules.groups_claim, rules.owner_claim, rules.tenant_claim)
-        missing = any(find(claims, name) is None for name in wanted if name)
+        missing = [name for name in wanted if name and find(claims, name) is None]
         if not (
             missing and metadata.userinfo and isinstance(access, str) and access.isascii() and access.isprintable()
         ):
@@ -127,13 +127,16 @@ class SignIn:
         more = self.client.person(access, metadata)
         if more.get("sub") != claims["sub"]:
             raise SignInFailed("UserInfo is of somebody else")
-        return _together(claims, more)
+        return _together(claims, more, missing)
 
 
-def _together(claims: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """Those of the ID token, then those of UserInfo. Either may name an email of its own, so that an email counts as
-    verified only if whoever names it says so."""
-    whole = {**more, **claims}
+def _together(claims: dict[str, Any], more: dict[str, Any], missing: list[str]) -> dict[str, Any]:
+    """Those of the ID token, then those of UserInfo, and of UserInfo those that are `missing`, which may be null in the
+    token or absent from an object in it.
+
+    Either may name an email of its own, so that an email counts as verified only if whoever names it says so.
+    """
+    whole = {**more, **claims, **{name: find(more, name) for name in missing}}
     naming = [each for each in (claims, more) if each.get("email") == whole.get("email")]
     said = next((each["email_verified"] for each in naming if "email_verified" in each), None)
     return {**whole, "email_verified": said}

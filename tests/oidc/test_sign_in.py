@@ -301,6 +301,22 @@ def test_groups_may_stand_in_userinfo_alone(browser: Browser, door: Door, told: 
     assert browser.enter(door).status == status
 
 
+@pytest.mark.parametrize(
+    ("claim", "token", "told"),
+    [
+        ("groups", {"groups": None}, {"groups": ["staff"]}),
+        ("realm_access.roles", {"realm_access": {}}, {"realm_access": {"roles": ["staff"]}}),
+        ("realm_access.roles", {"realm_access": {"x": 1}}, {"realm_access.roles": ["staff"]}),
+        ("realm_access.roles", {"realm_access": "x"}, {"realm_access": {"roles": ["staff"]}}),
+    ],
+)
+def test_what_the_id_token_lacks_is_taken_from_userinfo(
+    opened: Opened, door: Door, claim: str, token: dict[str, Any], told: dict[str, Any]
+) -> None:
+    door.id_claims, door.userinfo = token, {"sub": "alice", **told}
+    assert Browser(opened(GROUPS_CLAIM=claim)).enter(door).status == 303
+
+
 def test_userinfo_is_not_asked_without_need(browser: Browser, door: Door, issuer: Issuer) -> None:
     assert browser.enter(door).status == 303
     assert issuer.asked[USERINFO] == 0
@@ -320,6 +336,7 @@ def test_owner_and_tenant_follow_the_settings(opened: Opened, door: Door) -> Non
     [
         ({"email": "boss@example.com"}, {"email": "al@example.com", "email_verified": True}, 400),
         ({"email_verified": True}, {"email": "boss@example.com"}, 400),
+        ({"email": None, "email_verified": True}, {"email": "boss@example.com"}, 400),
         (
             {"email": "al@example.com", "email_verified": False},
             {"email": "al@example.com", "email_verified": True},
