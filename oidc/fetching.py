@@ -124,9 +124,10 @@ class _Span:
             self.end()
 
     def end(self) -> None:
+        """Not by the `shutdown` of TLS, which ends that first: what is sent meanwhile would go out in clear."""
         for each in self._sockets:
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
 class _Handler(AbstractHTTPHandler):

@@ -1,5 +1,6 @@
 """A provider behind TLS: its certificate counts, and the authorities are those of SSL_CERT_FILE."""
 
+import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,9 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from oidc.fetching import FetchFailed
+from oidc.fetching import FetchFailed, fetch_object
 from oidc.published import read_published
 from tests.oidc.issuer import Issuer, private_key, running
+from tests.oidc.test_fetching import dripping_headers
 
 
 def certificate(path: Path) -> Path:
@@ -60,3 +62,23 @@ def test_nor_a_certificate_for_another_name(issuer: Issuer, file: Path, monkeypa
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     with pytest.raises(FetchFailed, match="CERTIFICATE_VERIFY_FAILED"):
         read_published(issuer.name.replace("localhost", "127.0.0.1"))
+
+
+def test_nothing_goes_out_in_clear_when_the_time_is_over(
+    issuer: Issuer, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The form with the client's secret may be sent at that very moment."""
+    spoken: list[str | None] = []
+
+    def shut(connection: socket.socket, how: int) -> None:
+        if isinstance(connection, ssl.SSLSocket) and not connection.server_side:
+            spoken.append(connection.version())
+        close(connection, how)
+
+    close = socket.socket.shutdown
+    monkeypatch.setattr(socket.socket, "shutdown", shut)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    issuer.answers["/token"] = dripping_headers
+    with pytest.raises(FetchFailed):
+        fetch_object(issuer.name.replace("/realms/home", "/token"), {"code": "x"}, whole=0.5)
+    assert spoken == ["TLSv1.3"]
