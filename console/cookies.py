@@ -21,7 +21,7 @@ OVER_TLS = "__Host-keyhook"
 PLAIN = "keyhook_session"
 AWAY_OVER_TLS = "__Host-keyhook_away"  # at a provider, to sign in
 AWAY_PLAIN = "keyhook_away"
-LONGEST_AWAY = 600  # seconds
+LONGEST_AWAY = 600  # seconds: as long as a sign-in may take, by oidc/binding.py
 
 _BROWSER = re.compile(r"[A-Za-z0-9_-]{43}")
 

@@ -129,7 +129,7 @@ def _shared() -> dict[str, Any]:
     return {
         "command": COMMAND,
         "provider": host_of(flow.provider.issuer) if flow else None,
-        "login": f"{service().settings.public_url}/console/login",
+        "login": f"{service().settings.public_url}/console/login" if flow else None,
         "person": g.get("principal"),
         "theme": reader.theme(),
         "themes": reader.THEMES,

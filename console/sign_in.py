@@ -50,7 +50,7 @@ def sign_in() -> AnyResponse:
 
 
 @bp.post("/sign-out")
-@bp.post("/logout")
+@bp.post("/logout")  # the word beside `/console/login`
 @public
 def sign_out() -> AnyResponse:
     """Also at the provider, if the session came from there."""

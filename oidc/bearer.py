@@ -100,6 +100,11 @@ class Bearers:
         )
 
 
+def cause(refusal: AuthenticationFailed) -> str:
+    """What is wrong with a token, without the words by which the log says that it is one."""
+    return refusal.reason.removeprefix("bad token: ")
+
+
 def take_apart(token: str) -> Parts:
     """Raises AuthenticationFailed or MalformedJSON."""
     parts = COMPACT.fullmatch(token)

@@ -40,6 +40,7 @@ class Binding:
         self._secret = secret
 
     def begin(self, target: str, browser: str) -> Ticket:
+        """A new one, which is good for LASTS seconds."""
         state = self._signer(browser).dumps([target, secrets.token_urlsafe(16)])
         return self._ticket(str(state), browser, target)
 

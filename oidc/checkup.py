@@ -11,12 +11,14 @@ import jwt
 from errors import AuthenticationFailed
 from formats.strict_json import MalformedJSON
 from oidc import claims as meaning
-from oidc.bearer import Parts, require_plain, require_signature, take_apart, verify
+from oidc.bearer import Parts, cause, require_plain, require_signature, take_apart, verify
 from oidc.claims import Rules
 from oidc.keyset import ALL_ALGORITHMS, Keys, Signer
 
 
 class Finding(NamedTuple):
+    """One check, as the operator reads it."""
+
     what: str
     why_not: str | None  # None: the token passes
 
@@ -61,7 +63,7 @@ def _why_not(check: Callable[[], Any]) -> str | None:
     try:
         check()
     except AuthenticationFailed as refusal:
-        return refusal.reason.removeprefix("bad token: ")
+        return cause(refusal)
     except (jwt.PyJWTError, ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError) as error:
         return type(error).__name__  # its text may hold a claim
     return None

@@ -71,6 +71,7 @@ def owner_of(claims: dict[str, Any], rules: Rules) -> str:
 
 
 def tenant_of(claims: dict[str, Any], rules: Rules) -> str:
+    """Raises AuthenticationFailed: whoever has no tenant is not in the default one, once tenants are told apart."""
     name = rules.tenant_claim
     return DEFAULT_TENANT if name is None else _name({name: find(claims, name)}, name)
 
@@ -84,6 +85,7 @@ def _name(claims: dict[str, Any], name: str) -> str:
 
 
 def client_of(claims: dict[str, Any]) -> str | None:
+    """The program that the token was signed for, if it says so (RFC 9068 section 2.2, OpenID Connect Core 2)."""
     return next((claims[name] for name in ("client_id", "azp") if isinstance(claims.get(name), str)), None)
 
 

@@ -13,6 +13,7 @@ from oidc.fetching import FetchFailed, fetch_object
 from oidc.published import Metadata
 
 WHOLE = 5.0  # seconds for one question, while a browser waits
+LATER = (408, 429)  # a refusal for the moment alone: too slow, too often
 AT_ONCE = 4  # sign-ins that ask: half of the threads of `flask serve`, so that a slow provider holds up no check
 
 
@@ -62,7 +63,7 @@ class Client:
         try:
             yield
         except FetchFailed as failure:
-            if failure.status is not None and 400 <= failure.status < 500:
+            if failure.status is not None and 400 <= failure.status < 500 and failure.status not in LATER:
                 raise SignInFailed(f"the provider refused {what}: {failure}") from None
             raise IdentityProviderUnavailable(f"the provider was asked for {what}: {failure}") from None
         finally:

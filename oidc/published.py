@@ -25,6 +25,8 @@ class Metadata(NamedTuple):
 
 
 class Published(NamedTuple):
+    """Both, as they were read at one time."""
+
     metadata: Metadata
     keys: Keys
 

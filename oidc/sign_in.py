@@ -15,7 +15,7 @@ from errors import AuthenticationFailed, IdentityProviderUnavailable, SignInFail
 from formats.redaction import has_credential
 from formats.times import timestamp
 from identity.principal import Principal
-from oidc.bearer import Bearers
+from oidc.bearer import Bearers, cause
 from oidc.binding import Binding, Ticket
 from oidc.claims import find
 from oidc.client import Client
@@ -78,7 +78,7 @@ class SignIn:
             claims = self._whole(self._claims(tokens, ticket), tokens, metadata)
             holder = self._id_tokens.holder(claims)
         except AuthenticationFailed as refusal:
-            raise SignInFailed(f"the ID token: {refusal.reason}") from None
+            raise SignInFailed(f"the ID token: {cause(refusal)}") from None
         return Arrival(holder._replace(expires_at=timestamp(datetime.now(UTC) + LASTS)), ticket.target)
 
     def way_out(self) -> str | None:

@@ -362,6 +362,7 @@ DOWN: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
     "a fault": lambda request: send(request, b"", 500),
     "no JSON": lambda request: send(request, b"<html>"),
     "a redirection": lambda request: send(request, b"", 302, Location="/"),
+    "too often": lambda request: send(request, b"{}", 429),
 }
 
 
@@ -443,6 +444,14 @@ def test_a_slow_provider_holds_few_threads(app: Flask, door: Door, issuer: Issue
         thread.join()
     assert (late.status, len(held)) == (503, AT_ONCE)
     del issuer.answers[TOKEN]
+
+
+def test_the_log_says_what_is_wrong_with_the_id_token(
+    browser: Browser, door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    door.id_claims = {"aud": "photos"}
+    assert browser.enter(door).status == 400
+    assert "the ID token: its aud is" in caplog.text
 
 
 def test_no_thread_to_be_had_is_no_fault(
