@@ -27,8 +27,9 @@ _BROWSER = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def session_cookie() -> str:
-    """The text of the cookie; empty without one."""
-    return next(iter(session_cookies()), "")
+    """The text of the cookie; empty without one. Over TLS not the one of plain HTTP, which another host of the same
+    domain can plant, so that somebody works in a session of its choice."""
+    return request.cookies.get(OVER_TLS, "") if request.is_secure else next(iter(session_cookies()), "")
 
 
 def session_cookies() -> list[str]:

@@ -257,6 +257,12 @@ def test_s5_a_cookie_is_worthless_after_the_sign_out(alice: Visitor, app: Flask)
     assert sql(app, "SELECT count(*) FROM sessions") == [(0,)]
 
 
+def test_over_tls_a_cookie_without_its_prefix_is_none(alice: Visitor) -> None:
+    assert alice.get("/console/keys").status == 200
+    page = alice.get("/console/keys", base_url="https://localhost")
+    assert (page.status, page.location) == (303, "/console/sign-in?next=/console/keys")
+
+
 def test_a_sign_out_ends_the_session_of_each_cookie(app: Flask) -> None:
     """One came over plain HTTP, before the browser spoke TLS to the same host."""
     sessions, client = app.extensions["keyhook"].sessions, app.test_client(use_cookies=False)
