@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate, takewhile
 
+from formats.durations import distance
 from models import KeyRow, status
 
-SPANS = [("year", 31557600), ("month", 2629800), ("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)]
 GAP = 2  # between two columns of the table
 LEAST = {"NAME": 12, "OWNER": 5}  # terminal columns: these two are cut to fit, but not below
 GIVES_WAY = ["OWNER", "LAST USED", "ROLE", "EXPIRES"]  # left out in this order when cutting is not enough
@@ -44,12 +44,7 @@ def in_words(moment: str | None) -> str:
     if moment is None:
         return "never"
     seconds = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
-    for unit, size in SPANS:
-        if abs(seconds) > size * 0.99:
-            count = round(abs(seconds) / size)
-            span = f"{count} {unit}{'s' if count > 1 else ''}"
-            return f"in {span}" if seconds > 0 else f"{span} ago"
-    return "now"
+    return distance(seconds) or "now"
 
 
 def visible(text: str) -> str:

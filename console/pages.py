@@ -15,7 +15,7 @@ from console import reader
 from console.addresses import here, this_page
 from console.cookies import session_cookie
 from errors import AuthenticationFailed, ForeignPage, SessionEnded
-from formats.private_url import host_of, origin_of
+from formats.private_url import origin_of, site_of
 from identity.principal import RequestOrigin
 from keys.catalog import Catalog
 from keys.tenant_keys import TenantKeys
@@ -128,7 +128,7 @@ def _shared() -> dict[str, Any]:
     flow = service().sign_in
     return {
         "command": COMMAND,
-        "provider": host_of(flow.provider.issuer) if flow else None,
+        "provider": site_of(flow.provider.issuer) if flow else None,
         "login": f"{service().settings.public_url}/console/login" if flow else None,
         "person": g.get("principal"),
         "theme": reader.theme(),

@@ -4,21 +4,15 @@ from datetime import UTC, datetime
 
 from console import reader
 from console.pages import bp
+from formats.durations import counted, distance
 from formats.times import wire_time
-
-_SPANS = (("year", 31_557_600), ("month", 2_629_800), ("day", 86_400), ("hour", 3600), ("minute", 60))  # seconds
 
 
 @bp.app_template_filter("relative")
 def relative(at: str) -> str:
     """How far a time is away, as `in 3 days` or `4 minutes ago`."""
     seconds = (_moment(at) - datetime.now(UTC)).total_seconds()
-    for unit, size in _SPANS:
-        if abs(seconds) > size * 0.99:
-            number = round(abs(seconds) / size)
-            span = f"{number} {unit}{'' if number == 1 else 's'}"
-            return f"in {span}" if seconds > 0 else f"{span} ago"
-    return "in a moment" if seconds > 0 else "just now"
+    return distance(seconds, "minute") or ("in a moment" if seconds > 0 else "just now")
 
 
 @bp.app_template_filter("local")
@@ -54,9 +48,8 @@ def span(seconds: int) -> str:
     """A length of time, as `24 hours` or `7 days`."""
     for unit, size in (("day", 86_400), ("hour", 3600), ("minute", 60)):
         if seconds >= size * (2 if unit == "day" else 1) and seconds % size == 0:
-            number = seconds // size
-            return f"{number} {unit}{'' if number == 1 else 's'}"
-    return f"{seconds} second{'' if seconds == 1 else 's'}"
+            return counted(seconds // size, unit)
+    return counted(seconds, "second")
 
 
 def _moment(at: str) -> datetime:

@@ -25,6 +25,6 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def host_of(url: str) -> str:
-    """The host as people say it, with its port."""
+def site_of(url: str) -> str:
+    """The site as people call it: its host, with the port if it has one."""
     return urlsplit(url).netloc
