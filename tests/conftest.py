@@ -16,6 +16,7 @@ from app import create_app
 from identity.tokens import make_token
 from tests.commands import LONG
 from tests.postgresql import DATABASES, Cluster, cluster, new_database
+from tests.routes import compile_once
 from tests.servers import AFRESH, Server, start_server
 from tests.statements import PREFIX, Statements, logged, traced
 
@@ -27,6 +28,8 @@ REAL_SERVERS = {"serve", "server"}  # the fixtures that start one
 # Before any module is collected, some of which make an application: what the caller's shell exports is not under test.
 for exported in [name for name in os.environ if name.startswith("KEYHOOK_") or name == "COLUMNS"]:
     del os.environ[exported]
+
+compile_once()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
