@@ -58,14 +58,21 @@ def callers(request: pytest.FixtureRequest) -> list[Call]:
 
 
 def at_once(callers: list[Call], requests: Iterable[tuple[Any, ...]]) -> list[tuple[int, Any]]:
-    """Sends all at the same moment, each (method, path, body, by...) on its own thread."""
+    """Sends all at the same moment, each (method, path, body, by...) on its own thread.
+
+    Whoever is told to come again does, once: a machine that stands still for half a second looks like a lock.
+    """
     sent = list(requests)
     barrier = threading.Barrier(len(sent))
 
     def send(call: Call, request: tuple[Any, ...]) -> tuple[int, Any]:
         method, path, body, *by = request
         barrier.wait(30)
-        return call(method, path, *by, json=body)
+        answer = call(method, path, *by, json=body)
+        if answer[0] == 503:
+            time.sleep(1)
+            answer = call(method, path, *by, json=body)
+        return answer
 
     with ThreadPoolExecutor(len(sent)) as threads:
         return list(threads.map(send, itertools.cycle(callers), sent))
