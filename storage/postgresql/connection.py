@@ -13,6 +13,7 @@ from typing import Any, Self, cast
 
 import psycopg
 from psycopg.abc import RV, PQGen, PQGenConn
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg.waiting import Ready
 from sqlalchemy import Connection, Engine
@@ -70,7 +71,15 @@ class PatientConnection(psycopg.Connection[TupleRow]):
             return cast(Self, end.value)
 
     def wait(self, gen: PQGen[RV], interval: float = POLL, timeout: float | None = None) -> RV:
-        return super().wait(self._until_deadline(gen), interval, timeout)
+        """Closes the connection if nobody will read the answer to a command that is under way. The driver does not do
+        so when it finds the socket gone: the pool would lend it again, to fail once more.
+        """
+        try:
+            return super().wait(self._until_deadline(gen), interval, timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
 
     def _until_deadline(self, gen: PQGen[RV]) -> PQGen[RV]:
         """Breaks off at the deadline. What the server does then is unknown, so the connection is closed."""

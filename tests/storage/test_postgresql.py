@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from identity.tokens import make_token
 from models import api_keys
 from runtime.state import AppState
 from storage.postgresql.address import read_address
+from storage.postgresql.connection import PatientConnection
 from storage.postgresql.database import PostgresStorage, reader_options
 from storage.postgresql.writer_slots import WRITERS
 from tests.commands import LONG, TOKEN, assert_refused, run
@@ -209,6 +211,47 @@ def test_a_restart_between_two_requests_is_not_noticed(node: Callable[[str], Nod
     server.start()
     assert here.call("GET", "/v0/auth", key).status_code == 200
     assert here.call("POST", "/v0/api_keys", key, json={"name": "new"}).status_code == 201
+
+
+def breaking(number: int) -> Callable[..., Any]:
+    """Waits as the driver does, but the socket is gone when the command of this number is on its way."""
+    wait, turns = psycopg.Connection.wait, count(1)
+
+    def broken(connection: PatientConnection, command: Any, *args: Any, **more: Any) -> Any:
+        if next(turns) != number:
+            return wait(connection, command, *args, **more)
+        next(command)
+        raise psycopg.OperationalError("connection socket closed")
+
+    return broken
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("change", [None, {"description": "x"}], ids=["check", "change"])
+def test_a_socket_that_is_gone_under_a_command_takes_its_connection_along(
+    node: Callable[[str], Node],
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    change: dict[str, str] | None,
+    number: int,
+) -> None:
+    """The driver says so in words alone; the library under it takes the connection for a good one."""
+    here = node(url)
+    key = here.mint("laptop")
+
+    def ask() -> int:
+        if change is None:
+            return int(here.call("GET", "/v0/auth", key).status_code)
+        return int(here.call("PATCH", "/v0/api_keys/laptop", key, json=change).status_code)
+
+    assert ask() == 200
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg.Connection, "wait", breaking(number))
+        assert ask() in (200, 503)
+    assert ask() == 200
+    assert "Exception during reset" not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_a_server_that_freezes_is_a_503_in_time(node: Callable[[str], Node], server: Cluster, url: str) -> None:
