@@ -13,7 +13,7 @@ NO_TESTS = 5  # pytest's exit status when none was asked for
 TOGETHER = ["-n", "auto", "--dist", "worksteal"]
 HERE = Path(__file__).parent
 # What runs on either database. The others break a file of SQLite, or are about what comes before any statement: the
-# reading of credentials, headers, bodies, queries and logs.
+# reading of credentials, headers, queries and logs.
 ON_BOTH = [
     *[
         "api/test_create.py",
@@ -28,22 +28,14 @@ ON_BOTH = [
         "console",
         "keys",
         "storage",
+        "web/test_bodies.py",
         "test_embedded.py",
         "test_errors.py",
         "runtime/test_another_secret.py",
     ],
     *["runtime/test_sessions.py", "runtime/test_upgrade.py", "serving/test_stopping.py"],
 ]
-# Of these what asks for PostgreSQL by itself, what is counted in memory, and two rules of a few hundred cases each.
-ONCE = [
-    f"--ignore={HERE / name}"
-    for name in (
-        "storage/test_postgresql.py",
-        "keys/test_memory.py",
-        "keys/test_escalation.py",
-        "keys/test_escalation_of_places.py",
-    )
-]
+ONCE = f"--ignore={HERE / 'storage' / 'test_postgresql.py'}"  # it asks for PostgreSQL by itself
 
 
 def main(arguments: list[str]) -> int:
@@ -54,7 +46,7 @@ def main(arguments: list[str]) -> int:
     statuses = [run([*TOGETHER, "-m", f"{asked}not {ALONE}", *others]), run(["-m", f"{asked}{ALONE}", *others])]
     if (again := on_postgresql(others)) is not None:
         marks = f"{asked}not {ALONE} and not faults and not ecosystem"
-        statuses.append(run([*TOGETHER, "--engine=postgresql", *ONCE, "-m", marks, *again]))
+        statuses.append(run([*TOGETHER, "--engine=postgresql", ONCE, "-m", marks, *again]))
     failed = [status for status in statuses if status not in (0, NO_TESTS)]
     return max(failed, default=min(statuses))
 

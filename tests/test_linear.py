@@ -177,6 +177,6 @@ def test_a_long_word_beside_a_percent_sign_costs_what_any_does(
             return cost(f"/v0/api_keys?limit={text}")
         return cost("/v0/api_keys", json={"name": "x", text[:60_000]: 1})
 
-    harmless = asked("ab/", LONG)  # as many words as there can be
     for size in (LONG // 16, LONG):  # quadratic ones are found by the first
-        assert asked(unit, size) < 20 * harmless
+        # Beside what has as many words as there can be, and again if the machine was busy.
+        assert any(asked(unit, size) < 8 * asked("ab/", LONG) for _ in range(5))

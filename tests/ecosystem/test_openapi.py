@@ -17,7 +17,7 @@ pytestmark = pytest.mark.ecosystem
 
 BIN = Path(sys.executable).parent
 HERE = ROOT / "tests" / "ecosystem"
-FUZZING = 60  # seconds
+FUZZING = 90  # seconds
 
 # Makes, lists, rotates and deletes a key, with nothing but the generated client.
 USAGE = """
